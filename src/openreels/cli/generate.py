@@ -1,0 +1,55 @@
+"""`openreels generate PROMPT -o out.mp4`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+# Numbers arrive as text and `Request` reads them: one place knows what is accepted, and says so in one way.
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What to see and hear.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="mp4 or mov; wav, flac, mp3 or m4a for sound alone.")
+    ],
+    model: Annotated[str, typer.Option(metavar="NAME", help="One that `models` lists, a folder, a hub id.")] = "pocket",
+    seed: Annotated[str | None, typer.Option(metavar="N", help="The same seed, the same clip. (default: 0)")] = None,
+    duration: Annotated[str | None, typer.Option(metavar="SECONDS", help="How long. (default: 2)")] = None,
+    resolution: Annotated[str | None, typer.Option(metavar="64p|...", help="Short side. (default: 64p)")] = None,
+    aspect: Annotated[
+        str | None, typer.Option(metavar="16:9|4:3|1:1|3:4|9:16", help="Width to height. (default: 1:1)")
+    ] = None,
+    steps: Annotated[str | None, typer.Option(metavar="N", help="Sampling steps. (default: the model's)")] = None,
+    guidance: Annotated[
+        str | None, typer.Option(metavar="G", help="How closely to follow the prompt. (default: the model's)")
+    ] = None,
+    negative: Annotated[str | None, typer.Option(metavar="TEXT", help="What not to see or hear.")] = None,
+    no_audio: Annotated[bool, typer.Option("--no-audio", help="Video without sound.")] = False,
+    audio_only: Annotated[bool, typer.Option("--audio-only", help="Sound without video.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Generate a video with its sound from a prompt."""
+    from openreels.cli.making import make
+    from openreels.request import Request, RequestError
+
+    if no_audio and audio_only:
+        raise RequestError("--no-audio and --audio-only together leave nothing to make; accepted is one of them")
+    fields = {
+        "prompt": prompt,
+        "negative": negative,
+        "duration": duration,
+        "resolution": resolution,
+        "aspect": aspect,
+        "seed": seed,
+        "steps": steps,
+        "guidance": guidance,
+        "modality": "video" if no_audio else "audio" if audio_only else "video+audio",
+    }
+    request = Request.parse_strings({name: text for name, text in fields.items() if text is not None})
+    make(request, model, output, as_json)

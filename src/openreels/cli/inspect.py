@@ -1,0 +1,45 @@
+"""`openreels inspect CLIP`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def inspect(
+    clip: Annotated[Path, typer.Argument(metavar="CLIP", help="A video, picture or sound file.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Say what is in a file: streams, length, loudness, and the recipe that made it."""
+    from openreels.cli.terminal import show_facts, show_json
+
+    facts = facts_of(clip)
+    (show_json if as_json else show_facts)(facts)
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    from dataclasses import asdict
+    from math import isfinite
+
+    from openreels.media import Clip
+    from openreels.media.audio import loudness, peak
+    from openreels.media.probe import probe
+    from openreels.media.recipe import Recipe
+
+    header = probe(path)
+    recipe = Recipe.from_metadata(header.metadata, source=str(path))
+    clip = Clip.open(path)
+    facts: dict[str, Any] = {"file": str(path), "container": header.container, **clip.facts()}
+    if header.video:
+        facts["video_codec"] = header.video.codec
+    if header.audio:
+        facts["audio_codec"] = header.audio.codec
+    if clip.audio is not None:
+        levels = {"loudness_lufs": loudness(clip.audio, clip.sample_rate), "peak_dbfs": peak(clip.audio)}
+        facts |= {name: round(level, 2) if isfinite(level) else None for name, level in levels.items()}
+    return facts | ({"recipe": asdict(recipe)} if recipe else {"metadata": dict(header.metadata)})

@@ -1,0 +1,67 @@
+"""From a checked request to a saved clip: what `generate` and `replay` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from openreels.cli.terminal import progress_bar, show_json
+
+if TYPE_CHECKING:
+    from openreels.media.recipe import Recipe
+    from openreels.request import Request
+
+__all__ = ["make"]
+
+
+def make(
+    request: Request,
+    model: str,
+    output: Path,
+    as_json: bool,
+    before: Callable[[Recipe], None] = lambda recipe: None,
+) -> None:
+    """Generate, save, and say what was made. before: called with the recipe when the model is loaded.
+
+    All that can be checked without a model is checked first. Raises RequestError, MediaError.
+    """
+    from openreels.media.write import check_output
+
+    check_model(request, model)
+    check_output(output, video=request.with_video, audio=request.with_audio)
+
+    begin = perf_counter()
+    with progress_bar(f"{model} generates", quiet=as_json) as progress:
+        from openreels.media.recipe import Recipe
+        from openreels.pipelines import load
+
+        reel = load(model)
+        recipe = Recipe.here(request.model_dump(mode="json"), reel.name, reel.weight_hash)
+        before(recipe)
+        clip = reel(request, progress)
+        clip = replace(clip, metadata={**clip.metadata, **recipe.to_metadata()})
+        clip.save(output)
+    seconds = perf_counter() - begin
+
+    if as_json:
+        show_json({"output": str(output), "seconds": round(seconds, 3), **clip.facts(), "recipe": asdict(recipe)})
+    else:
+        print(f"{output}: {clip!r}, made in {seconds:.1f} s")
+
+
+def check_model(request: Request, model: str) -> None:
+    """Raises RequestError where the registry knows that the model does not exist, or cannot do what is asked.
+
+    A folder or hub id ("owner/name") is not in the registry: it is checked when it loads.
+    """
+    from openreels.pipelines.registry import available
+    from openreels.request import RequestError, check
+
+    known = {card.name: card.capabilities for card in available()}
+    if model in known:
+        check(request, known[model], model, known)
+    elif "/" not in model and not Path(model).is_dir():
+        raise RequestError(f"model must be one of {', '.join(known)}, a folder or a hub id, not {model!r}")

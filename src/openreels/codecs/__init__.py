@@ -1,0 +1,1 @@
+"""Thin adapters between pixels or samples and normalised latents."""

@@ -1,0 +1,92 @@
+"""The pocket text encoder: byte-level BPE and a tiny T5 encoder, pretrained on captions of the world, then frozen.
+
+Any UTF-8 prompt is accepted: what the vocabulary does not know falls apart into bytes, never into "unknown".
+The full preset puts a multimodal LLM in this place; both return a `Context`.
+
+Legend: B batch, L text tokens, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import nn
+from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
+
+from openreels.types import Context
+
+__all__ = ["TextEncoder", "new_text_encoder", "train_tokenizer"]
+
+MAX_TOKENS = 160
+
+
+class TextEncoder:
+    """Prompts -> `Context`.
+
+    tokenizer: a fast tokenizer with padding. model: a transformers encoder returning `last_hidden_state`.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, model: nn.Module, max_tokens: int = MAX_TOKENS):
+        self.tokenizer, self.model, self.max_tokens = tokenizer, model, max_tokens
+
+    @property
+    def width(self) -> int:
+        return self.model.config.d_model
+
+    def __call__(self, prompts: Sequence[str]) -> Context:
+        """(B, L, D) hidden states in float32; prompts beyond `max_tokens` are cut (a pocket caption has under 80)."""
+        batch = self.tokenizer(
+            list(prompts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        ).to(self.model.device)
+        hidden_BLD = self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state
+        return Context(hidden_BLD.float(), batch.attention_mask.bool())
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> Context:
+        """The same without gradients."""
+        return self(prompts)
+
+    def save_pretrained(self, folder: Path) -> None:
+        self.tokenizer.save_pretrained(folder / "tokenizer")
+        self.model.save_pretrained(folder / "text_encoder")
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, dtype: torch.dtype = torch.float32) -> TextEncoder:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
+        return cls(tokenizer, T5EncoderModel.from_pretrained(folder / "text_encoder", dtype=dtype).eval())
+
+
+def train_tokenizer(captions: Iterable[str], vocabulary: int = 2048) -> PreTrainedTokenizerFast:
+    """Byte-level BPE: all 256 bytes are in the vocabulary. Each text starts with <s>, so none is empty."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=["<pad>", "<s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(captions, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>")
+
+
+def new_text_encoder(tokenizer: PreTrainedTokenizerFast, width: int = 128, layers: int = 4, heads: int = 4) -> TextEncoder:
+    """A fresh encoder of about a million parameters at the default size."""
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=width,
+        d_kv=width // heads,
+        d_ff=3 * width,
+        num_layers=layers,
+        num_heads=heads,
+        feed_forward_proj="gated-gelu",
+        dropout_rate=0.0,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return TextEncoder(tokenizer, T5EncoderModel(config))

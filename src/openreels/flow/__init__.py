@@ -1,0 +1,1 @@
+"""Flow matching: path, schedule, guidance, and one sampling loop."""

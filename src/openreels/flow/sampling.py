@@ -1,0 +1,50 @@
+"""The sampling loop: Euler steps along the guided velocity, both streams side by side.
+
+Legend: B batch, N tokens, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from openreels.flow.guidance import Guidance, Model
+from openreels.flow.schedule import Schedule
+from openreels.types import Context, StreamState
+
+__all__ = ["Progress", "sample"]
+
+Progress = Callable[[int, int], None]
+
+
+@torch.no_grad()
+def sample(
+    model: Model,
+    video: StreamState | None,
+    audio: StreamState | None,
+    prompt: Context,
+    negative: Context,
+    schedule: Schedule,
+    guidance: Guidance,
+    progress: Progress | None = None,
+) -> tuple[StreamState | None, StreamState | None]:
+    """Carry both states from noise (time 0) to data (time 1). A stream that is None is not generated.
+
+    progress: called as progress(step, steps) after each step; an exception raised in it (an interrupt) ends the loop.
+    """
+    video_times, audio_times = schedule.times()
+    for step in range(schedule.steps):
+        v_video, v_audio = guidance(model, video, audio, prompt, negative)
+        video = _euler(video, v_video, float(video_times[step]), float(video_times[step + 1]))
+        audio = _euler(audio, v_audio, float(audio_times[step]), float(audio_times[step + 1]))
+        if progress is not None:
+            progress(step + 1, schedule.steps)
+    return video, audio
+
+
+def _euler(state: StreamState | None, velocity_BNC, start: float, end: float) -> StreamState | None:
+    if state is None:
+        return None
+    moved = state.noisy_BNC + (end - start) * velocity_BNC.to(state.noisy_BNC.dtype)
+    return state.at(moved, torch.full_like(state.time_B, end))

@@ -1,0 +1,166 @@
+"""Files -> `Clip`: pictures through Pillow, everything else through PyAV."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from PIL import Image
+
+from openreels.media.clip import Clip
+from openreels.media.error import MediaError
+from openreels.media.limits import LIMITS, Limits
+from openreels.media.picture import read_picture
+from openreels.media.probe import Facts, facts, open_media, sound_stream, video_stream
+from openreels.media.timing import nearest, nearest_frames, tidy_rate
+
+__all__ = ["read_clip"]
+
+# Containers that count in milliseconds place sound up to half of one off; only a larger hole is a silence.
+GAP_SECONDS = Fraction(1, 20)
+# Codecs fill their last block up. More than two of the largest blocks beyond the stated end are sound, not padding.
+PADDING_SAMPLES = 4096
+# A file that breaks off this long before its stated end was cut in copying.
+TRUNCATION_SECONDS = Fraction(1, 2)
+
+
+def read_clip(path: str | Path, limits: Limits = LIMITS) -> Clip:
+    """Read a file whole: frames upright, with square pixels, at a constant rate; sound at its own rate, channels kept.
+
+    Rotation and mirroring by metadata are applied. A variable frame rate becomes its average, each tick showing the
+    frame nearest in time. Sound is shifted to start with the first frame and freed of its codec's padding.
+    Raises MediaError, before decoding where the header already breaks a limit.
+    """
+    path = Path(path)
+    with open_media(path) as media:
+        stated = facts(media)
+        check_header(path, stated, limits)
+        return read_picture(media) if isinstance(media, Image.Image) else decode(media, path, stated, limits)
+
+
+def check_header(path: Path, stated: Facts, limits: Limits) -> None:
+    video, audio = stated.video, stated.audio
+    size = 0
+    if video:
+        limits.check(path, height=video.height, width=video.width, seconds=video.seconds)
+        size += max(1, video.frames) * video.height * video.width * 3
+    if audio:
+        limits.check(path, seconds=audio.seconds)
+        size += round(audio.seconds * audio.sample_rate) * audio.channels * 4
+    limits.check(path, bytes=size)
+
+
+def decode(container: InputContainer, path: Path, stated: Facts, limits: Limits) -> Clip:
+    video, sound = video_stream(container), sound_stream(container)
+    film, soundtrack = Film(video), Soundtrack(sound)
+    for frame in container.decode([stream for stream in (video, sound) if stream]):
+        (film if isinstance(frame, av.VideoFrame) else soundtrack).add(frame)
+        limits.check(path, bytes=film.bytes + soundtrack.bytes)  # a header may lie
+
+    if not film.frames and not soundtrack.blocks:
+        raise MediaError(f"{path} is damaged: its header is whole, but nothing in it can be decoded")
+    if video and video.frames > len(film.frames) and film.end + TRUNCATION_SECONDS < stated_end(video):
+        raise MediaError(f"{path} is damaged: it breaks off after {film.end:.1f} of {stated.video.seconds:.1f} s")
+
+    frames, fps = film.at_constant_rate() if film.frames else (None, Fraction(0))
+    audio = soundtrack.joined(origin=film.times[0] if film.frames else None) if soundtrack.blocks else None
+    return Clip(frames, fps, audio, 0 if audio is None else soundtrack.rate, stated.metadata)
+
+
+def stated_end(stream: VideoStream | AudioStream) -> Fraction | None:
+    """When a stream ends, in seconds, if its header knows."""
+    return ((stream.start_time or 0) + stream.duration) * stream.time_base if stream.duration else None
+
+
+class Film:
+    """Decoded pictures (H, W, 3) and the second at which each begins."""
+
+    def __init__(self, stream: VideoStream | None) -> None:
+        self.stream = stream
+        self.frames: list[np.ndarray] = []
+        self.times: list[Fraction] = []
+        self.end = Fraction(0)
+        self.bytes = 0
+        if stream:
+            stream.thread_type = "AUTO"
+
+    def add(self, frame: av.VideoFrame) -> None:
+        if not self.frames:  # a size that changes under way is scaled to the first one
+            self.height, self.width = frame.height, nearest(frame.width * (self.stream.sample_aspect_ratio or 1))
+        picture = frame.to_ndarray(format="rgb24", width=self.width, height=self.height)
+        begin = self.end if frame.pts is None else frame.pts * frame.time_base
+        self.frames.append(upright(picture, frame.side_data.get("DISPLAYMATRIX")))
+        self.times.append(max(begin, self.times[-1]) if self.times else begin)
+        self.end = self.times[-1] + (frame.duration or 0) * frame.time_base
+        self.bytes += picture.nbytes
+
+    def at_constant_rate(self) -> tuple[np.ndarray, Fraction]:
+        """(T, H, W, 3) uint8 and its rate: the header's where it fits the frames one to one, else their average."""
+        count, rate = len(self.frames), self.stream.guessed_rate or Fraction(25)
+        if self.end <= self.times[-1]:  # the last frame's own duration is unknown
+            self.end = self.times[-1] + (Fraction(self.times[-1] - self.times[0], count - 1) if count > 1 else 1 / rate)
+        picks = nearest_frames(self.times, self.end, rate)
+        if picks != list(range(count)):
+            rate = tidy_rate(count / (self.end - self.times[0]))
+            picks = nearest_frames(self.times, self.end, rate)
+        return np.stack([self.frames[index] for index in picks]), rate
+
+
+def upright(picture: np.ndarray, display_matrix: object | None) -> np.ndarray:
+    """A picture as its container wants it shown: turned by quarters, mirrored, or both.
+
+    The matrix (3 x 3, fixed point) takes a column p to a*p + c*q and a row q to b*p + d*q; translation is of no matter.
+    """
+    if display_matrix is None:
+        return picture
+    a, b, _, c, d = np.frombuffer(display_matrix, np.int32)[:5].tolist()
+    if abs(b) > abs(a):
+        picture, a, d = picture.swapaxes(0, 1), c, b
+    return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+
+class Soundtrack:
+    """Decoded blocks of sound (C, n) and the second at which each begins."""
+
+    def __init__(self, stream: AudioStream | None) -> None:
+        self.stream = stream
+        self.to_float = av.AudioResampler(format="fltp")  # the sample format only: rate and channels stay
+        self.blocks: list[tuple[Fraction, np.ndarray]] = []
+        self.rate = 0
+        self.bytes = 0
+
+    def add(self, frame: av.AudioFrame) -> None:
+        self.rate = self.rate or frame.sample_rate
+        previous_end = self.blocks[-1][0] + Fraction(self.blocks[-1][1].shape[1], self.rate) if self.blocks else 0
+        begin = previous_end if frame.pts is None else frame.pts * frame.time_base
+        for block in self.to_float.resample(frame):
+            samples = block.to_ndarray()
+            self.blocks.append((Fraction(begin), samples))
+            self.bytes += samples.nbytes
+
+    def joined(self, origin: Fraction | None) -> np.ndarray:
+        """(C, N) float32 in [-1, 1] that starts at second `origin` (None: with the first block)."""
+        origin = self.blocks[0][0] if origin is None else origin
+        gap = GAP_SECONDS * self.rate
+        places, cursor = [], None
+        for begin, samples in self.blocks:
+            place = nearest((begin - origin) * self.rate)
+            cursor = place if cursor is None or place - cursor > gap else cursor
+            places.append(cursor)
+            cursor += samples.shape[1]
+        end = cursor
+        if (stated := stated_end(self.stream)) is not None:
+            stated_samples = nearest((stated - origin) * self.rate)
+            if 0 <= cursor - stated_samples <= PADDING_SAMPLES:
+                end = stated_samples
+        first = min(places[0], 0)
+        audio = np.zeros((self.blocks[0][1].shape[0], max(end, 1) - first), np.float32)
+        for place, (_, samples) in zip(places, self.blocks, strict=True):
+            room = audio[:, place - first : place - first + samples.shape[1]]
+            room[...] = samples[:, : room.shape[1]]
+        return np.clip(audio[:, -first:], -1, 1)  # lossy decoders overshoot; a player clips as well

@@ -1,0 +1,1 @@
+"""Networks: the V4 twin-tower transformer."""

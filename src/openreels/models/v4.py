@@ -1,0 +1,209 @@
+"""The SkyReels-V4 transformer: a video tower and an audio tower of one shape, joined in every layer.
+
+Notable features (paper: SkyReels-V4, arXiv 2602.21818)
+    - M dual-stream then N single-stream layers in both towers, equal width, heads and depth;
+    - text cross-attention after self-attention in the video tower;
+    - in every layer audio attends to video, then video attends to the updated audio;
+    - video input channels [V | I | M]; every task is a choice of I, M and reference tokens;
+    - reference tokens stand before the generated ones at negative time, clean (t = 1), in both towers;
+    - one timeline: audio positions are scaled to video latent frames; each stream has a time t of its own.
+
+Legend: B batch, N tokens, R reference tokens, L text tokens, C latent channels, D width, G time groups, P position axes.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.loaders import PeftAdapterMixin
+from diffusers.models.cache_utils import CacheMixin
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from openreels.models.blocks import DualStreamBlock, SingleStreamBlock, StreamInputs
+from openreels.nn.attention import CrossAttention, TimeDistanceBias, key_mask_bias
+from openreels.nn.modulation import AdaptiveNorm, TimeEmbedding, per_token
+from openreels.nn.rope import rotary_table
+from openreels.types import Context, StreamState
+
+__all__ = ["SkyReelsV4Transformer"]
+
+
+class Tower(nn.Module):
+    """The ends of one modality's branch: how its state enters as tokens and leaves as a velocity."""
+
+    def __init__(
+        self, channels: int, dim: int, text_dim: int, modulation_rank: int | None, given: bool, gaussian_skip: bool
+    ):
+        super().__init__()
+        self.given, self.gaussian_skip = given, gaussian_skip
+        self.embed = nn.Linear(2 * channels + 1 if given else channels, dim)
+        self.embed_time = TimeEmbedding(dim)
+        self.embed_text = nn.Sequential(nn.LayerNorm(text_dim), nn.Linear(text_dim, dim))
+        self.norm_out = nn.LayerNorm(dim, eps=1e-6, elementwise_affine=False)
+        self.modulation_out = AdaptiveNorm(dim, 2, modulation_rank)
+        self.to_velocity = nn.Linear(dim, channels)
+        nn.init.zeros_(self.to_velocity.weight)
+        nn.init.zeros_(self.to_velocity.bias)
+
+    def tokens(self, state: StreamState) -> Tensor:
+        """(B, R + N, D): references, then the tokens to generate."""
+        noisy, given, mask, reference = state.noisy_BNC, state.given_BNC, state.mask_BN1, state.reference_BRC
+        if not self.given:
+            return self.embed(torch.cat([reference, noisy], dim=1))
+        # M = 0 hides I: what is not given cannot leak, whatever the caller put there.
+        generated = torch.cat([noisy, given * mask, mask], dim=-1)
+        clean = torch.cat([reference, reference, torch.ones_like(reference[..., :1])], dim=-1)
+        return self.embed(torch.cat([clean, generated], dim=1))
+
+    def inputs(self, state: StreamState, axis_dims: tuple[int, ...], theta: float, text_mask_BL: Tensor) -> StreamInputs:
+        times_BG = state.time_B[:, None]
+        if state.references:
+            times_BG = torch.cat([torch.ones_like(times_BG), times_BG], dim=1)
+        positions_NP = torch.cat([state.reference_positions_RP, state.positions_NP])
+        return StreamInputs(
+            time_BGD=self.embed_time(times_BG),
+            counts=(state.references, state.tokens) if state.references else (state.tokens,),
+            rotary=rotary_table(positions_NP, axis_dims, theta),
+            text_bias=key_mask_bias(text_mask_BL, torch.float32),
+        )
+
+    def velocity(self, hidden_states: Tensor, state: StreamState, inputs: StreamInputs) -> Tensor:
+        """(B, N, C): d z / d t at the generated tokens, float32."""
+        shift, scale = (per_token(m, inputs.counts) for m in self.modulation_out(inputs.time_BGD))
+        out = self.to_velocity(self.norm_out(hidden_states) * (1 + scale) + shift)[:, state.references :].float()
+        if not self.gaussian_skip:
+            return out
+        # For unit-variance latents the best linear guess of the velocity is known; the network adds what it misses.
+        t = state.time_B.float()[:, None, None]
+        variance = t**2 + (1 - t) ** 2
+        return (2 * t - 1) / variance * state.noisy_BNC.float() + out * variance.rsqrt()
+
+
+class TwinLayer(nn.Module):
+    """Layer i of both towers with the pair of cross-attentions that joins them."""
+
+    def __init__(self, kind: type, dim: int, num_heads: int, mlp_ratio: float, modulation_rank: int | None, bias: dict):
+        super().__init__()
+        self.video = kind(dim, num_heads, mlp_ratio, modulation_rank, text_cross_attention=True)
+        self.audio = kind(dim, num_heads, mlp_ratio, modulation_rank, text_cross_attention=False)
+        time_bias = lambda: TimeDistanceBias(num_heads, **bias) if bias else None  # noqa: E731
+        self.audio_from_video = CrossAttention(dim, num_heads, time_bias())
+        self.video_from_audio = CrossAttention(dim, num_heads, time_bias())
+
+
+class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
+    """Joint velocity of video and audio latents.
+
+    video_channels, audio_channels: of the codecs' latents. text_dim: width of the context's hidden states.
+    rope_axis_dims: head channels for (frame, row, column); their sum is the head width, num_heads times it the width.
+    modulation_rank: bottleneck of the time modulation (None: full, as in the open models).
+    time_bias_slope: None = no audio-video time bias; 0 = learnable, starts at none; > 0 = starts looking nearby.
+    gaussian_skip: predict the residual of the best linear guess (for models trained from scratch).
+    """
+
+    _supports_gradient_checkpointing = False
+    _no_split_modules = ["TwinLayer"]
+
+    @register_to_config
+    def __init__(
+        self,
+        video_channels: int,
+        audio_channels: int,
+        text_dim: int,
+        num_heads: int,
+        rope_axis_dims: tuple[int, int, int],
+        num_dual_layers: int,
+        num_single_layers: int,
+        mlp_ratio: float = 4.0,
+        rope_theta: float = 256.0,
+        modulation_rank: int | None = None,
+        time_bias_slope: float | None = None,
+        time_bias_reach: float = 4.0,
+        gaussian_skip: bool = False,
+    ):
+        super().__init__()
+        dim = num_heads * sum(rope_axis_dims)
+        self.video = Tower(video_channels, dim, text_dim, modulation_rank, True, gaussian_skip)
+        self.audio = Tower(audio_channels, dim, text_dim, modulation_rank, False, gaussian_skip)
+        bias = {} if time_bias_slope is None else {"reach": time_bias_reach, "knots_per_frame": 4, "slope": time_bias_slope}
+        kinds = [DualStreamBlock] * num_dual_layers + [SingleStreamBlock] * num_single_layers
+        self.layers = nn.ModuleList(TwinLayer(kind, dim, num_heads, mlp_ratio, modulation_rank, bias) for kind in kinds)
+
+    def forward(
+        self,
+        video: StreamState | None,
+        audio: StreamState | None,
+        context: Context,
+        cross_modal_B: Tensor | None = None,
+        video_listens: bool = True,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Velocities (B, N, C) float32 of the streams given; a stream that is None is left out entirely.
+
+        cross_modal_B: 1 = the streams see each other (default), 0 = they do not, per sample: training drops the tie now
+        and then, and cross-modal guidance compares the two.
+        video_listens: False = video does not attend to audio, so a frozen video tower stays outside the autograd graph
+        while the audio tower learns to follow it.
+        """
+        head_dims = tuple(self.config.rope_axis_dims)
+        theta = self.config.rope_theta
+        if video is not None:
+            x, text_x = self.video.tokens(video), self.video.embed_text(context.hidden_BLD)
+            video_inputs = self.video.inputs(video, head_dims, theta, context.mask_BL)
+        if audio is not None:
+            y, text_y = self.audio.tokens(audio), self.audio.embed_text(context.hidden_BLD)
+            audio_inputs = self.audio.inputs(audio, (sum(head_dims),), theta, context.mask_BL)
+        if video is not None and audio is not None:
+            join = self._join(video, audio, cross_modal_B, x.dtype)
+
+        for layer in self.layers:
+            if video is not None:
+                x, text_x, video_pending = layer.video.attend(x, text_x, video_inputs)
+            if audio is not None:
+                y, text_y, audio_pending = layer.audio.attend(y, text_y, audio_inputs)
+            if video is not None and audio is not None:
+                y = y + join.to_audio(layer.audio_from_video, y, x)
+                if video_listens:
+                    x = x + join.to_video(layer.video_from_audio, x, y)
+            if video is not None:
+                x, text_x = layer.video.feed_forward(x, text_x, video_pending)
+            if audio is not None:
+                y, text_y = layer.audio.feed_forward(y, text_y, audio_pending)
+
+        return (
+            self.video.velocity(x, video, video_inputs) if video is not None else None,
+            self.audio.velocity(y, audio, audio_inputs) if audio is not None else None,
+        )
+
+    def _join(self, video: StreamState, audio: StreamState, cross_modal_B: Tensor | None, dtype: torch.dtype) -> _Join:
+        head_dim = sum(self.config.rope_axis_dims)
+        times = [torch.cat([s.reference_positions_RP, s.positions_NP])[:, 0] for s in (video, audio)]
+        # Only time is common to both: here all channels of the head rotate with it, in both streams.
+        video_table, audio_table = (rotary_table(t[:, None], (head_dim,), self.config.rope_theta) for t in times)
+        biases = [self.layers[0].audio_from_video.time_bias, self.layers[0].video_from_audio.time_bias]
+        return _Join(
+            video_table,
+            audio_table,
+            biases[0].basis(times[1], times[0]) if biases[0] is not None else None,
+            biases[1].basis(times[0], times[1]) if biases[1] is not None else None,
+            None if cross_modal_B is None else cross_modal_B[:, None, None].to(dtype),
+        )
+
+
+class _Join:
+    """Rotary tables and time-distance bases of the audio-video cross-attentions, the same in all layers."""
+
+    def __init__(self, video_table, audio_table, audio_basis, video_basis, scale_B11):
+        self.audio_rotary, self.video_rotary = (audio_table, video_table), (video_table, audio_table)
+        self.audio_basis, self.video_basis, self.scale_B11 = audio_basis, video_basis, scale_B11
+
+    def to_audio(self, layer: CrossAttention, audio_BND: Tensor, video_BND: Tensor) -> Tensor:
+        return self._attend(layer, audio_BND, video_BND, self.audio_rotary, self.audio_basis)
+
+    def to_video(self, layer: CrossAttention, video_BND: Tensor, audio_BND: Tensor) -> Tensor:
+        return self._attend(layer, video_BND, audio_BND, self.video_rotary, self.video_basis)
+
+    def _attend(self, layer, query, context, rotary, basis) -> Tensor:
+        bias = layer.time_bias(basis, query.shape[1]) if basis is not None else None
+        out = layer(query, context, rotary, bias)
+        return out if self.scale_B11 is None else out * self.scale_B11

@@ -1,0 +1,45 @@
+"""Rotary position embeddings over real-valued positions.
+
+Positions are floats in latent-frame units, so audio tokens can sit between video frames and references before them.
+Legend: N tokens, P position axes, H heads, d head width, B batch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["RotaryTable", "apply_rotary", "rotary_table"]
+
+
+class RotaryTable(NamedTuple):
+    """Cosines and sines of every token's rotation angles, float32, each (N, d / 2)."""
+
+    cos_Nd: Tensor
+    sin_Nd: Tensor
+
+
+def rotary_table(positions_NP: Tensor, axis_dims: tuple[int, ...], theta: float) -> RotaryTable:
+    """Angles for axial RoPE: axis p owns `axis_dims[p]` of the head's channels, lowest frequencies last.
+
+    positions_NP: (N, P) float. axis_dims: even numbers, one per axis, summing to the head width.
+    """
+    if positions_NP.shape[1] != len(axis_dims) or any(dim % 2 for dim in axis_dims):
+        raise ValueError(f"{positions_NP.shape[1]} position axes for RoPE channels {axis_dims} (even numbers needed)")
+    angles = []
+    for axis, dim in enumerate(axis_dims):
+        exponent = torch.arange(0, dim, 2, device=positions_NP.device, dtype=torch.float64) / dim
+        frequency = (theta**-exponent).float()
+        angles.append(positions_NP[:, axis, None].float() * frequency)
+    angle_Nd = torch.cat(angles, dim=1)
+    return RotaryTable(angle_Nd.cos(), angle_Nd.sin())
+
+
+def apply_rotary(x_BNHd: Tensor, table: RotaryTable) -> Tensor:
+    """Rotate neighbouring channel pairs (the convention of HunyuanVideo and Wan)."""
+    pairs = x_BNHd.unflatten(-1, (-1, 2))
+    even, odd = pairs.unbind(-1)
+    cos_N1d, sin_N1d = (part[:, None].to(x_BNHd.dtype) for part in table)
+    return torch.stack([even * cos_N1d - odd * sin_N1d, even * sin_N1d + odd * cos_N1d], dim=-1).flatten(-2)

@@ -1,0 +1,133 @@
+"""The pocket model: sizes of every part, and the whole life of its weights from nothing to a shipped folder.
+
+Measured results and what was tried on the way: docs/log.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from openreels.models.v4 import SkyReelsV4Transformer
+from openreels.training.latents import Bucket
+from openreels.training.plan import TrainingPlan
+from openreels.training.stages import Share, Stage, TimeSampling
+
+__all__ = ["plan", "tiny_plan", "transformer"]
+
+SQUARE, PORTRAIT, TALL, LANDSCAPE, WIDE = "1:1", "3:4", "9:16", "4:3", "16:9"
+CANVASES = {LANDSCAPE: (64, 96), WIDE: (64, 128), PORTRAIT: (96, 64), TALL: (128, 64)}
+
+
+def transformer(video_channels: int = 32, audio_channels: int = 20, text_dim: int = 128) -> SkyReelsV4Transformer:
+    """9.4M parameters: width 192, two dual-stream and four single-stream layers in both towers."""
+    return SkyReelsV4Transformer(
+        video_channels=video_channels,
+        audio_channels=audio_channels,
+        text_dim=text_dim,
+        num_heads=6,
+        rope_axis_dims=(8, 12, 12),
+        num_dual_layers=2,
+        num_single_layers=4,
+        mlp_ratio=3.0,
+        rope_theta=100.0,
+        modulation_rank=32,
+        time_bias_slope=4.0,
+        gaussian_skip=True,
+    )
+
+
+def _other_aspects(frames: int, weight: float, batch: int, shards: int) -> list[Share]:
+    return [
+        Share(Bucket(frames, height, width, aspect), weight / len(CANVASES), batch, shards)
+        for aspect, (height, width) in CANVASES.items()
+    ]
+
+
+def _clips(batch_scale: float = 1.0) -> list[Share]:
+    """The mixture of clip lengths and aspects; two seconds, the default of a request, most often."""
+    size = lambda batch: max(1, round(batch * batch_scale))  # noqa: E731
+    return [
+        Share(Bucket(17), 0.30, size(64), 14),
+        Share(Bucket(33), 0.45, size(40), 24),
+        Share(Bucket(65), 0.10, size(20), 4),
+        *_other_aspects(33, 0.15, size(28), 2),
+    ]
+
+
+def plan() -> TrainingPlan:
+    """Codecs, text encoder, then five stages of the transformer. Shares of the minutes are those of the first release."""
+    images = [Share(Bucket(1), 0.85, 256, 64), *_other_aspects(1, 0.15, 192, 4)]
+    stage = Stage(
+        name="images",
+        streams=("video",),
+        learns=("video",),
+        starts_from={},
+        shares=images,
+        minutes_share=0.14,
+        muon_lr=0.02,
+        adamw_lr=0.003,
+    )
+    video = replace(
+        stage,
+        name="video",
+        starts_from={"video": "images"},
+        shares=_clips(),
+        minutes_share=0.2,
+        times=TimeSampling(mean=-0.5),
+    )
+    sound = replace(
+        stage,
+        name="sound",
+        streams=("audio",),
+        learns=("audio",),
+        shares=_clips(3.0),
+        minutes_share=0.08,
+        times=TimeSampling(mean=0.0),
+    )
+    following = replace(
+        stage,
+        name="following",
+        streams=("video", "audio"),
+        learns=("audio", "cross"),
+        starts_from={"video": "video", "audio": "sound"},
+        shares=_clips(1.5),
+        minutes_share=0.2,
+        muon_lr=0.01,
+        adamw_lr=0.002,
+        times=TimeSampling(mean=-0.2, shared=0.3),
+    )
+    joint = replace(
+        following,
+        name="joint",
+        learns=("video", "audio", "cross"),
+        starts_from={"video": "following", "audio": "following", "cross": "following"},
+        shares=_clips(),
+        minutes_share=0.38,
+        muon_lr=0.007,
+        adamw_lr=0.0015,
+        times=TimeSampling(mean=-0.3, shared=0.5, clean_video=0.12, clean_audio=0.08),
+        decay=0.7,
+    )
+    return TrainingPlan(
+        name="pocket",
+        transformer=transformer,
+        codec_minutes_share=0.25,
+        text_minutes_share=0.05,
+        stages=(stage, video, sound, following, joint),
+    )
+
+
+def tiny_plan() -> TrainingPlan:
+    """The same life in miniature, for tests: every part exists, nothing is learned."""
+    full = plan()
+
+    def shrink(stage: Stage) -> Stage:
+        frames = 1 if stage.name == "images" else 5
+        return replace(stage, shares=[Share(Bucket(frames), 1.0, 2, 1)])
+
+    def model(video_channels: int, audio_channels: int, text_dim: int) -> SkyReelsV4Transformer:
+        return SkyReelsV4Transformer(
+            video_channels, audio_channels, text_dim, 2, (4, 6, 6), 1, 1, modulation_rank=8, time_bias_slope=1.0
+        )
+
+    return replace(full, name="tiny", transformer=model, stages=tuple(shrink(stage) for stage in full.stages))

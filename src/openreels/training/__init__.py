@@ -1,0 +1,1 @@
+"""Objective, stages, trainer and checkpoints."""

@@ -1,0 +1,166 @@
+"""The whole life of a model's weights: codecs, text encoder, then the stages of the transformer.
+
+Everything lives in one work folder and each part is skipped once it is done, so the same call starts a run, goes on with
+an interrupted one, and extends a finished one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import multiprocessing
+
+from openreels.codecs.audio import PocketAudioCodec
+from openreels.codecs.video import PocketVideoVAE, VideoCodec
+from openreels.encoders.text import TextEncoder
+from openreels.models.v4 import SkyReelsV4Transformer
+from openreels.training.audio_codec import train_audio_codec
+from openreels.training.checkpoint import load_checkpoint
+from openreels.training.latents import Codecs, LatentSet
+from openreels.training.loop import LoopConfig, run
+from openreels.training.monitor import plot_losses, sample_sheet
+from openreels.training.stages import Stage, StageTask, part_of
+from openreels.training.text_encoder import train_text_encoder
+from openreels.training.video_codec import train_video_codec
+from openreels.world import keep_freed_memory
+
+__all__ = ["TrainingPlan", "load_components", "train"]
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """transformer: called with (video channels, audio channels, text width). *_share: parts of a run's minutes."""
+
+    name: str
+    transformer: Callable[[int, int, int], SkyReelsV4Transformer]
+    codec_minutes_share: float
+    text_minutes_share: float
+    stages: tuple[Stage, ...]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Everything `train` can be asked to do, in order."""
+        return ("video_codec", "audio_codec", "text_encoder", "latents", *(stage.name for stage in self.stages))
+
+
+def train(
+    plan: TrainingPlan,
+    workdir: Path,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    part: str | None = None,
+    processes: int = 1,
+    seed: int = 0,
+    device: str = "cpu",
+) -> None:
+    """Run the plan (or one part of it) in `workdir`, going on from whatever is there.
+
+    minutes: wall-clock budget, divided among the parts by their shares, or all for `part`. steps: the length of each
+    transformer stage instead. processes: gradients are averaged over as many; on a CPU each gets its share of the cores.
+    Raises ValueError for an unknown part, training.loop.Interrupted where the budget ends within a part.
+    """
+    if part is not None and part not in plan.parts:
+        raise ValueError(f"{plan.name} has no part {part!r}; its parts are {', '.join(plan.parts)}")
+    if minutes is None and steps is None:
+        raise ValueError("training needs a budget: minutes or steps")
+    keep_freed_memory()
+    wanted = tuple(name for name in plan.parts if part in (None, name))
+    shares = {
+        "video_codec": plan.codec_minutes_share * 0.6,
+        "audio_codec": plan.codec_minutes_share * 0.4,
+        "text_encoder": plan.text_minutes_share,
+        **{stage.name: stage.minutes_share for stage in plan.stages},
+    }
+    budget = {name: minutes and minutes * (1.0 if part else share) for name, share in shares.items()}
+
+    # A part asked for by name goes on training; in a whole run, what is finished stays.
+    if "video_codec" in wanted and (part or not (workdir / "video_vae").exists()):
+        train_video_codec(workdir, minutes=budget["video_codec"], steps=steps, seed=seed)
+    if "audio_codec" in wanted and (part or not (workdir / "vocoder").exists()):
+        train_audio_codec(workdir, minutes=budget["audio_codec"] or steps / 60, seed=seed, device=device)
+    if "text_encoder" in wanted and (part or not (workdir / "text_encoder").exists()):
+        train_text_encoder(workdir, minutes=budget["text_encoder"], steps=steps, seed=seed)
+    if "latents" in wanted:
+        codecs, _ = load_components(workdir)
+        load_latents(plan.stages, workdir, codecs, seed)
+
+    stages = tuple(stage for stage in plan.stages if stage.name in wanted)
+    arguments = (plan, stages, workdir, budget, steps, seed, device)
+    if not stages:
+        return
+    if processes == 1:
+        train_stages(*arguments)
+    else:
+        threads = max(1, torch.get_num_threads() // processes)
+        store = f"file://{(workdir / f'.rendezvous-{os.getpid()}').absolute()}"
+        multiprocessing.spawn(_worker, (processes, threads, store, arguments), nprocs=processes)
+
+
+def _worker(rank: int, world_size: int, threads: int, store: str, arguments: tuple) -> None:
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    backend = "nccl" if arguments[-1] == "cuda" else "gloo"
+    dist.init_process_group(backend, init_method=store, rank=rank, world_size=world_size)
+    try:
+        train_stages(*arguments)
+    finally:
+        dist.destroy_process_group()
+
+
+def train_stages(
+    plan: TrainingPlan,
+    stages: tuple[Stage, ...],
+    workdir: Path,
+    budget: dict[str, float | None],
+    steps: int | None,
+    seed: int,
+    device: str,
+) -> None:
+    """The transformer's stages one after another; runs in every process alike."""
+    codecs, encoder = load_components(workdir)
+    for stage in stages:
+        latents = load_latents([stage], workdir, codecs, seed)
+        torch.manual_seed(seed)
+        model = plan.transformer(codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width)
+        load_parts(model, stage, workdir)
+        config = LoopConfig(workdir, seed, steps, budget[stage.name], decay=stage.decay, device=device)
+        run(StageTask(stage, model.to(device), encoder, latents), config)
+        if not dist.is_initialized() or dist.get_rank() == 0:
+            plot_losses(workdir)
+            sample_sheet(workdir / f"{stage.name}.png", stage, model, encoder, codecs, latents)
+
+
+def load_components(workdir: Path) -> tuple[Codecs, TextEncoder]:
+    """The frozen parts in `workdir`."""
+    vae = PocketVideoVAE.from_pretrained(workdir / "video_vae").eval()
+    codecs = Codecs(VideoCodec(vae), PocketAudioCodec.from_pretrained(workdir))
+    return codecs, TextEncoder.from_pretrained(workdir)
+
+
+def load_latents(stages, workdir: Path, codecs: Codecs, seed: int) -> dict:
+    """Every latent set the stages draw from, built where missing."""
+    shards = {share.bucket: share.shards for stage in stages for share in stage.shares}
+    folder = workdir / "latents"
+    report = lambda line: print(line, flush=True)  # noqa: E731
+    return {bucket: LatentSet(folder, bucket, n, codecs, seed, report) for bucket, n in shards.items()}
+
+
+def load_parts(model: SkyReelsV4Transformer, stage: Stage, workdir: Path) -> None:
+    """Start each part of the model from the averaged weights of the stage it comes from."""
+    parameters = dict(model.named_parameters())
+    for source in sorted(set(stage.starts_from.values())):
+        state = load_checkpoint(workdir / f"{source}.pt")
+        if state is None:
+            raise FileNotFoundError(f"stage {stage.name} starts from stage {source}, which has not been trained in {workdir}")
+        parts = {part for part, name in stage.starts_from.items() if name == source}
+        with torch.no_grad():
+            for key, value in state["ema"].items():
+                name = key.removeprefix("transformer.")
+                if part_of(name) in parts:
+                    parameters[name].copy_(value)

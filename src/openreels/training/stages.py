@@ -1,0 +1,185 @@
+"""The stages of training the V4 transformer, and what one step of a stage computes.
+
+images -> video, and sound alone beside them; then the audio tower learns to follow a frozen video tower (video to audio);
+then both together. Every loss is the squared error of the velocity on the straight path (paper, training objective).
+
+Legend: B batch, N video tokens, A audio tokens, C channels, L text tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from openreels.encoders.text import TextEncoder
+from openreels.flow.path import interpolate, velocity
+from openreels.models.v4 import SkyReelsV4Transformer
+from openreels.tasks.states import audio_state, video_state
+from openreels.training.latents import Bucket, LatentSet
+from openreels.training.optimizers import muon_and_adamw
+from openreels.types import Context, StreamState
+from openreels.world import captions
+
+__all__ = ["Share", "Stage", "StageTask", "TimeSampling"]
+
+
+@dataclass(frozen=True)
+class TimeSampling:
+    """How times are drawn.
+
+    mean, std: of the logit-normal density of t (mean < 0 visits the noisy part more often).
+    The rest are shares of the joint samples: both streams at one time, or one of them given clean (t = 1), so that a
+    soundtrack can drive a picture and the other way round; what is left draws two independent times.
+    """
+
+    mean: float = -0.3
+    std: float = 1.0
+    shared: float = 1.0
+    clean_video: float = 0.0
+    clean_audio: float = 0.0
+
+    def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(t_video, t_audio), each (B,)."""
+        normal = torch.randn(2, batch, generator=generator, device=generator.device)
+        video_B, audio_B = torch.sigmoid(self.mean + self.std * normal)
+        kind_B = torch.rand(batch, generator=generator, device=generator.device)
+        audio_B = torch.where(kind_B < self.shared, video_B, audio_B)
+        clean_video = (kind_B >= self.shared) & (kind_B < self.shared + self.clean_video)
+        clean_audio = kind_B >= 1 - self.clean_audio
+        return video_B.masked_fill(clean_video, 1.0), audio_B.masked_fill(clean_audio, 1.0)
+
+
+@dataclass(frozen=True)
+class Share:
+    """One bucket's part in a stage: how often it is drawn, and how many clips a step then takes."""
+
+    bucket: Bucket
+    weight: float
+    batch: int
+    shards: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage, complete.
+
+    streams: which towers run ("video", "audio"); learns: which parts get gradients ("video", "audio", "cross").
+    starts_from: part -> the stage whose weights it starts with (none: freshly initialised).
+    minutes_share: of a run's wall-clock budget. text_dropout, cross_dropout: share of samples without prompt / tie.
+    """
+
+    name: str
+    streams: tuple[str, ...]
+    learns: tuple[str, ...]
+    starts_from: Mapping[str, str]
+    shares: Sequence[Share]
+    minutes_share: float
+    muon_lr: float
+    adamw_lr: float
+    times: TimeSampling = TimeSampling()
+    text_dropout: float = 0.1
+    cross_dropout: float = 0.1
+    audio_weight: float = 1.0
+    decay: float = 0.4
+
+
+def part_of(name: str) -> str:
+    """Which part a parameter of the transformer belongs to."""
+    pieces = name.split(".")
+    if pieces[0] != "layers":
+        return pieces[0]
+    return pieces[2] if pieces[2] in ("video", "audio") else "cross"
+
+
+class StageTask:
+    """One stage as a task of the training loop."""
+
+    def __init__(
+        self, stage: Stage, model: SkyReelsV4Transformer, encoder: TextEncoder, latents: Mapping[Bucket, LatentSet]
+    ):
+        self.stage, self.model, self.encoder, self.latents = stage, model, encoder, latents
+        self.name = stage.name
+        self.modules: Mapping[str, nn.Module] = {"transformer": model}
+        encoder.model.requires_grad_(False)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(part_of(name) in stage.learns and self._reached(name))
+        self.optimizers = muon_and_adamw([model], muon_lr=stage.muon_lr, adamw_lr=stage.adamw_lr)
+        weights = torch.tensor([share.weight for share in stage.shares])
+        self.cumulative = (weights / weights.sum()).cumsum(0)
+
+    def _reached(self, name: str) -> bool:
+        """Whether this stage's graph uses a cross-attention at all (an unused weight must not decay)."""
+        return not ("video_from_audio" in name and "video" not in self.stage.learns)
+
+    @property
+    def samples_per_step(self) -> int:
+        total = sum(share.weight for share in self.stage.shares)
+        return round(sum(share.weight * share.batch for share in self.stage.shares) / total)
+
+    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        # The kind of clip is drawn from the step alone, so that all processes take the same one and none waits.
+        shared = torch.Generator().manual_seed(step)
+        draw = float(torch.rand((), generator=shared))
+        share = self.stage.shares[min(int((self.cumulative < draw).sum()), len(self.stage.shares) - 1)]
+        form = float(torch.rand((), generator=shared))
+        data = self.latents[share.bucket]
+        index = torch.randint(len(data), (share.batch,), generator=generator)
+        context = self._captions(data, index, form, generator)
+        t_video_B, t_audio_B = self.stage.times.draw(share.batch, generator)
+        if "audio" in self.stage.learns and "video" not in self.stage.learns and "video" in self.stage.streams:
+            # Following a picture: half of the clips show it finished, half at any other time.
+            t_video_B = torch.where(torch.rand(share.batch, generator=generator) < 0.5, 1.0, t_video_B)
+        tie_B = (torch.rand(share.batch, generator=generator) >= self.stage.cross_dropout).float()
+
+        video = audio = video_target = audio_target = None
+        if "video" in self.stage.streams:
+            blank = video_state(data.video_shape, share.batch)
+            video, video_target = on_path(blank, data.video_BNC[index].float(), t_video_B, generator)
+        if "audio" in self.stage.streams:
+            blank = audio_state(data.audio_shape, data.video_shape.latent_frames, share.batch)
+            audio, audio_target = on_path(blank, data.audio_BAC[index].float(), t_audio_B, generator)
+        joint = video is not None and audio is not None
+        with torch.autocast(self.model.device.type, torch.bfloat16):
+            video_v, audio_v = self.model(
+                video, audio, context, tie_B if joint else None, video_listens="video" in self.stage.learns
+            )
+        loss, shown = torch.zeros(()), {}
+        if video is not None and "video" in self.stage.learns:
+            error = flow_error(video_v, video_target, t_video_B)
+            loss, shown["video"] = loss + error, error.item()
+        if audio is not None:
+            error = flow_error(audio_v, audio_target, t_audio_B)
+            loss, shown["audio"] = loss + self.stage.audio_weight * error, error.item()
+        return loss, shown
+
+    def _captions(self, data: LatentSet, index: Tensor, form: float, generator: torch.Generator) -> Context:
+        """One wording for the whole batch (its lengths are alike, little padding), empty for some samples."""
+        batch = len(index)
+        seeds = torch.randint(2**31, (batch,), generator=generator).tolist()
+        dropped = (torch.rand(batch, generator=generator) < self.stage.text_dropout).tolist()
+        forms = ("short_en", "short_en", "long_en", "structured_en", "short_zh", "structured_zh", "long_en", "structured_en")
+        name = forms[int(form * len(forms))]
+        texts = [
+            "" if drop else getattr(captions(data.scene(i), seed), name)
+            for i, seed, drop in zip(index.tolist(), seeds, dropped, strict=True)
+        ]
+        with torch.autocast(self.encoder.model.device.type, torch.bfloat16):
+            return self.encoder.encode(texts)
+
+
+def on_path(
+    blank: StreamState, data: Tensor, time_B: Tensor, generator: torch.Generator
+) -> tuple[StreamState, Tensor]:
+    """A state somewhere on the path to `data`, and the velocity it should be given."""
+    noise = torch.randn(data.shape, generator=generator)
+    return blank.at(interpolate(data, noise, time_B), time_B), velocity(data, noise)
+
+
+def flow_error(predicted: Tensor, target: Tensor, time_B: Tensor) -> Tensor:
+    """Mean squared error over the samples of which something was to be generated (t < 1)."""
+    error_B = (predicted - target).square().flatten(1).mean(1)
+    generated_B = (time_B < 1).float()
+    return (error_B * generated_B).sum() / generated_B.sum().clamp(min=1)

@@ -1,0 +1,491 @@
+"""What one would say of a scene: English and Chinese, short, long and structured, in many wordings.
+
+Colour, kind and motion of every subject are always named; the rest may be left out of short captions. Structured
+captions follow the paper: the visual description, then what is heard in the tags `<sfx>`, `<dialogue>`, `<bgm>`, in
+this order. A tag that has nothing to say is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from openreels.world.motion import contacts
+from openreels.world.script import Scene, Subject
+
+__all__ = ["Captions", "captions", "random_caption"]
+
+
+@dataclass(frozen=True, slots=True)
+class Captions:
+    """All forms of one scene's caption."""
+
+    short_en: str
+    long_en: str
+    structured_en: str
+    short_zh: str
+    structured_zh: str
+
+
+# The first wording of each list is the plain one and is drawn more often.
+_COLOUR_EN = {
+    "red": ("red", "crimson", "scarlet", "bright red"),
+    "orange": ("orange", "bright orange", "tangerine"),
+    "yellow": ("yellow", "golden yellow", "lemon yellow"),
+    "green": ("green", "emerald", "bright green"),
+    "cyan": ("cyan", "turquoise", "light blue", "aqua"),
+    "blue": ("blue", "royal blue", "deep blue"),
+    "magenta": ("magenta", "pink", "purple-pink"),
+    "white": ("white", "snow-white", "pure white"),
+}
+_KIND_EN = {
+    "ball": ("ball", "sphere", "round ball"),
+    "box": ("box", "cube", "square", "square block"),
+    "star": ("star", "five-pointed star"),
+    "triangle": ("triangle", "triangular block"),
+    "heart": ("heart", "heart shape"),
+    "ring": ("ring", "hoop", "donut"),
+    "person": ("person", "character", "human face"),
+    "cat": ("cat", "kitten", "kitty"),
+    "robot": ("robot", "android", "robot head"),
+}
+_MATERIAL_EN = {
+    "rubber": ("rubber", "rubbery"),
+    "metal": ("metal", "metallic", "steel"),
+    "wood": ("wooden", "wood"),
+    "glass": ("glass", "crystal"),
+}
+_SIZE_EN = {"small": ("small", "little", "tiny"), "large": ("big", "large")}
+_MOTION_EN = {
+    "bounce": ("bounces", "bounces up and down", "is bouncing", "keeps bouncing", "bounces"),
+    "jump": ("jumps", "hops", "is hopping", "leaps up and down", "jumps up and down"),
+    "orbit": (
+        "circles in the air",
+        "flies in circles",
+        "moves in a circle",
+        "orbits around a point",
+        "goes round and round",
+    ),
+    "fall": ("falls down", "drops", "falls from above", "drops to the ground", "falls"),
+    "still": ("stands still", "does not move", "rests", "stays still", "is standing still"),
+}
+_TRAVEL_EN = {
+    "slide": ("slides to the {side}", "glides to the {side}", "is sliding from {other} to {side}", "slides {side}"),
+    "roll": ("rolls to the {side}", "is rolling to the {side}", "rolls from {other} to {side}", "rolls {side}"),
+}
+_COLLIDE_EN = (
+    "{a} and {b} collide",
+    "{a} bumps into {b}",
+    "{a} crashes into {b}",
+    "{a} and {b} slide into each other and bounce back",
+)
+_PLACE_EN = {
+    "meadow": ("on the grass", "in a meadow", "on a green meadow", "in a grassy field"),
+    "beach": ("on the beach", "at the seaside", "by the sea", "on the sand by the sea"),
+    "city": ("in a city", "on a city street", "in front of tall buildings", "downtown"),
+    "room": ("in a room", "indoors", "in a living room", "on the wooden floor of a room"),
+    "snow": ("in the snow", "on a snowy field", "in a snowy landscape", "in front of snowy mountains"),
+    "desert": ("in the desert", "on the desert sand", "in a dry desert"),
+}
+_NIGHT_EN = ("at night", "under the moon", "in the dark of night", "by moonlight")
+_NIGHT_ROOM_EN = ("at night", "in the evening", "by lamplight")
+_DAY_EN = ("by day", "during the day", "in daylight")
+_TALK_EN = {
+    "low": (
+        "talks in a low voice",
+        "speaks with a deep voice",
+        "is talking in a deep voice",
+        "says something in a low voice",
+    ),
+    "high": (
+        "talks in a high voice",
+        "speaks with a high voice",
+        "is talking in a high-pitched voice",
+        "says something in a high voice",
+    ),
+}
+_MUSIC_EN = {
+    "cheerful": ("a cheerful music box plays", "happy music box music plays", "a lively music box tune is heard"),
+    "sad": ("a sad music box plays", "a slow, sad music box tune is heard", "melancholic music box music plays"),
+}
+_IMPACT_EN = {
+    "rubber": ("dull rubber thuds", "soft rubbery thumps"),
+    "metal": ("ringing metal clangs", "bright metallic clangs"),
+    "wood": ("dry wooden knocks", "wooden clacks"),
+    "glass": ("clear glass clinks", "bright glassy pings"),
+}
+_AMBIENCE_EN = {
+    ("meadow", False): ("birds chirping", "birdsong"),
+    ("meadow", True): ("crickets chirping", "crickets at night"),
+    ("beach", False): ("sea waves", "waves washing ashore"),
+    ("city", False): ("a low city hum", "distant traffic"),
+    ("room", False): ("a ticking clock", "a clock ticking quietly"),
+    ("snow", False): ("cold wind", "a sighing wind"),
+    ("desert", False): ("cicadas and dry wind", "the dry hiss of the desert"),
+    ("desert", True): ("night insects and soft wind", "insects in the desert night"),
+}
+
+_COLOUR_ZH = {
+    "red": ("红色", "鲜红色", "大红色"),
+    "orange": ("橙色", "橘色", "橘黄色"),
+    "yellow": ("黄色", "金黄色", "亮黄色"),
+    "green": ("绿色", "翠绿色", "鲜绿色"),
+    "cyan": ("青色", "浅蓝色", "天蓝色"),
+    "blue": ("蓝色", "深蓝色", "宝蓝色"),
+    "magenta": ("品红色", "粉色", "粉红色"),
+    "white": ("白色", "雪白色", "纯白色"),
+}
+_KIND_ZH = {
+    "ball": ("球", "圆球", "球体"),
+    "box": ("方块", "箱子", "正方体"),
+    "star": ("星星", "五角星"),
+    "triangle": ("三角形", "三角块"),
+    "heart": ("爱心", "心形"),
+    "ring": ("圆环", "圈", "环"),
+    "person": ("人", "人物"),
+    "cat": ("猫", "小猫"),
+    "robot": ("机器人",),
+}
+_MEASURE_ZH = {"cat": "只", "star": "颗", "heart": "颗"}
+_MATERIAL_ZH = {
+    "rubber": ("橡胶", "橡皮"),
+    "metal": ("金属", "钢制"),
+    "wood": ("木头", "木制"),
+    "glass": ("玻璃", "水晶"),
+}
+_SIZE_ZH = {"small": ("小", "小小的"), "large": ("大", "大大的")}
+_MOTION_ZH = {
+    "bounce": ("弹跳", "弹来弹去", "不停地弹跳", "上下弹跳"),
+    "jump": ("跳跃", "蹦跳", "一蹦一跳", "跳来跳去"),
+    "orbit": ("绕圈飞行", "转圈", "在空中转圈", "绕着圆圈运动"),
+    "fall": ("落下", "掉下来", "从高处落下", "从空中掉落"),
+    "still": ("静止不动", "一动不动", "静静地停着"),
+}
+_TRAVEL_ZH = {
+    "slide": ("向{side}滑动", "滑向{side}边", "从{other}边滑到{side}边"),
+    "roll": ("向{side}滚动", "滚向{side}边", "从{other}边滚到{side}边"),
+}
+_COLLIDE_ZH = ("{a}和{b}相撞", "{a}撞上{b}", "{a}与{b}互相碰撞后弹开")
+_PLACE_ZH = {
+    "meadow": ("草地上", "草原上", "绿色的草地上"),
+    "beach": ("沙滩上", "海边", "海滩上"),
+    "city": ("城市里", "城市的街道上", "高楼前"),
+    "room": ("房间里", "室内", "客厅里"),
+    "snow": ("雪地上", "雪地里", "雪山前"),
+    "desert": ("沙漠里", "沙漠中", "沙漠的沙地上"),
+}
+_NIGHT_ZH = ("夜晚", "夜里", "晚上", "月光下")
+_DAY_ZH = ("白天", "大白天")
+_TALK_ZH = {
+    "low": ("用低沉的声音说话", "用低音说话", "用浑厚的嗓音说话"),
+    "high": ("用尖细的声音说话", "用高音说话", "用高高的嗓音说话"),
+}
+_MUSIC_ZH = {
+    "cheerful": ("欢快的八音盒音乐", "轻快的八音盒旋律"),
+    "sad": ("忧伤的八音盒音乐", "缓慢悲伤的八音盒旋律"),
+}
+_IMPACT_ZH = {
+    "rubber": ("橡胶的闷响", "柔软的橡胶撞击声"),
+    "metal": ("清脆的金属撞击声", "金属的铿锵声"),
+    "wood": ("木头的敲击声", "木头的咚咚声"),
+    "glass": ("玻璃的叮当声", "清脆的玻璃声"),
+}
+_AMBIENCE_ZH = {
+    ("meadow", False): ("鸟鸣声", "鸟叫声"),
+    ("meadow", True): ("蟋蟀的叫声", "虫鸣声"),
+    ("beach", False): ("海浪声", "浪花声"),
+    ("city", False): ("城市的低鸣", "远处的车流声"),
+    ("room", False): ("时钟的滴答声", "钟表滴答声"),
+    ("snow", False): ("寒风声", "风声"),
+    ("desert", False): ("蝉鸣和干燥的风声", "沙漠的风声"),
+    ("desert", True): ("夜晚的虫鸣和微风声", "沙漠夜里的虫鸣"),
+}
+
+
+def _pick(rng: Random, words: tuple[str, ...]) -> str:
+    """The plain wording half of the time."""
+    if len(words) == 1 or rng.random() < 0.5:
+        return words[0]
+    return words[1 + int(rng.random() * (len(words) - 1))]
+
+
+def _article(words: str) -> str:
+    return ("an " if words[0] in "aeiou" else "a ") + words
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
+
+
+def _direction(subject: Subject) -> bool:
+    """True when it moves to the right."""
+    return subject.motion.distance > 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Detail:
+    """What a caption may leave out. All True in long and structured captions."""
+
+    size: bool = True
+    material: bool = True
+    place: bool = True
+    night: bool = True
+    music: bool = True
+
+
+def _brief(rng: Random) -> _Detail:
+    return _Detail(*(rng.random() < keep for keep in (0.45, 0.7, 0.7, 0.7, 0.75)))
+
+
+def _ambience(table: dict, scene: Scene) -> tuple[str, ...]:
+    return table.get((scene.background, scene.night)) or table[scene.background, False]
+
+
+# --- English ---------------------------------------------------------------------------------------------------------
+
+
+def _noun_en(rng: Random, subject: Subject, detail: _Detail) -> str:
+    words = [_pick(rng, _COLOUR_EN[subject.colour])]
+    if subject.material and detail.material:
+        words.append(_pick(rng, _MATERIAL_EN[subject.material]))
+    if detail.size:
+        words.insert(0, _pick(rng, _SIZE_EN[subject.size]))
+    kind = _pick(rng, _KIND_EN[subject.kind])
+    if rng.random() < 0.08:
+        return f"{_article(kind)} that is {' and '.join(words)}"
+    return _article(" ".join([*words, kind]))
+
+
+def _verb_en(rng: Random, subject: Subject) -> str:
+    if subject.speech is not None:
+        return _pick(rng, _TALK_EN[subject.speech.voice])
+    kind = subject.motion.kind
+    if kind in _TRAVEL_EN:
+        side, other = ("right", "left") if _direction(subject) else ("left", "right")
+        return _pick(rng, _TRAVEL_EN[kind]).format(side=side, other=other)
+    return _pick(rng, _MOTION_EN[kind])
+
+
+def _place_en(rng: Random, scene: Scene, detail: _Detail, day: bool = False) -> list[str]:
+    place = [_pick(rng, _PLACE_EN[scene.background])] if detail.place else []
+    if scene.night and detail.night:
+        place.append(_pick(rng, _NIGHT_ROOM_EN if scene.background == "room" else _NIGHT_EN))
+    elif day and not scene.night:
+        place.append(_pick(rng, _DAY_EN))
+    return place
+
+
+def _visual_en(rng: Random, scene: Scene, detail: _Detail, day: bool = False) -> str:
+    """One sentence without its capital and full stop."""
+    place = " ".join(_place_en(rng, scene, detail, day))
+    subjects = scene.subjects
+    nouns = [_noun_en(rng, subject, detail) for subject in subjects]
+    if subjects[0].motion.kind == "collide":
+        order = (0, 1) if rng.random() < 0.5 else (1, 0)
+        text = _pick(rng, _COLLIDE_EN).format(a=nouns[order[0]], b=nouns[order[1]])
+    else:
+        verbs = [_verb_en(rng, subject) for subject in subjects]
+        parts = [f"{noun} {verb}" for noun, verb in zip(nouns, verbs, strict=True)]
+        if len(parts) == 2:
+            # The left subject is not always the first of the script.
+            left = 0 if subjects[0].motion.x < subjects[1].motion.x else 1
+            style = rng.random()
+            if style < 0.3:
+                text = f"on the left {parts[left]}, on the right {parts[1 - left]}"
+            elif style < 0.55:
+                text = f"{parts[left]} on the left while {parts[1 - left]} on the right"
+            else:
+                first = 0 if rng.random() < 0.5 else 1
+                text = f"{parts[first]} {'and' if rng.random() < 0.6 else 'while'} {parts[1 - first]}"
+        else:
+            text = parts[0]
+    if not place:
+        return text
+    if rng.random() < 0.25:
+        return f"{place}, {text}"
+    if len(subjects) == 2 and "left" in text:
+        return f"{text}, {place}"
+    return f"{text} {place}"
+
+
+def _sounds_en(rng: Random, scene: Scene) -> list[str]:
+    """Sound effects without speech and music."""
+    sounds = []
+    materials = {contact.materials[-1] for contact in contacts(scene)} | {c.materials[0] for c in contacts(scene)}
+    sounds += [_pick(rng, _IMPACT_EN[material]) for material in sorted(materials)]
+    kinds = {subject.motion.kind for subject in scene.subjects}
+    if "slide" in kinds:
+        sounds.append(_pick(rng, ("a soft sliding hiss", "the hiss of sliding")))
+    if "roll" in kinds:
+        sounds.append(_pick(rng, ("a low rolling rumble", "soft rumbling")))
+    if "orbit" in kinds:
+        sounds.append(_pick(rng, ("a soft whoosh of air", "gentle whooshing")))
+    if "jump" in kinds:
+        sounds.append(_pick(rng, ("light swishes", "a swish at each take-off")))
+    sounds.append(_pick(rng, _ambience(_AMBIENCE_EN, scene)))
+    return sounds
+
+
+def _listed(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
+
+
+def _speech_en(rng: Random, subject: Subject, detail: _Detail) -> str:
+    voice = {"low": ("low", "deep"), "high": ("high", "high-pitched")}[subject.speech.voice]
+    return f"the {_pick(rng, _KIND_EN[subject.kind])} speaks in a {_pick(rng, voice)} voice"
+
+
+def _short_en(rng: Random, scene: Scene) -> str:
+    detail = _brief(rng)
+    text = _sentence(_visual_en(rng, scene, detail))
+    if scene.melody is not None and detail.music:
+        text += " " + _sentence(_pick(rng, _MUSIC_EN[scene.melody.mood]))
+    # People type prompts with and without capital letters and full stops.
+    if rng.random() < 0.2:
+        text = text.lower().rstrip(".")
+    return text
+
+
+def _long_en(rng: Random, scene: Scene) -> str:
+    sentences = [_sentence(_visual_en(rng, scene, _Detail(), day=rng.random() < 0.5))]
+    opening = rng.random()
+    if opening < 0.15:
+        sentences[0] = "The video shows a scene: " + sentences[0][0].lower() + sentences[0][1:]
+    elif opening < 0.3:
+        sentences[0] = "In this short clip, " + sentences[0][0].lower() + sentences[0][1:]
+    sound = _listed(_sounds_en(rng, scene))
+    sentences.append(_pick(rng, (f"We hear {sound}.", f"The sound: {sound}.", _sentence(f"{sound} can be heard"))))
+    if scene.melody is not None:
+        sentences.append(_sentence(_pick(rng, _MUSIC_EN[scene.melody.mood]) + " in the background"))
+    return " ".join(sentences)
+
+
+def _structured_en(rng: Random, scene: Scene) -> str:
+    parts = [_sentence(_visual_en(rng, scene, _Detail(), day=True))]
+    parts.append(f"<sfx> {_sentence(_listed(_sounds_en(rng, scene)))} </sfx>")
+    speakers = [subject for subject in scene.subjects if subject.speech is not None]
+    if speakers:
+        parts.append(f"<dialogue> {_sentence(_speech_en(rng, speakers[0], _Detail()))} </dialogue>")
+    if scene.melody is not None:
+        parts.append(f"<bgm> {_sentence(_pick(rng, _MUSIC_EN[scene.melody.mood]))} </bgm>")
+    return " ".join(parts)
+
+
+# --- Chinese ---------------------------------------------------------------------------------------------------------
+
+
+def _noun_zh(rng: Random, subject: Subject, detail: _Detail) -> str:
+    material = _pick(rng, _MATERIAL_ZH[subject.material]) if subject.material and detail.material else ""
+    size = _pick(rng, _SIZE_ZH[subject.size]) if detail.size else ""
+    kind = _pick(rng, _KIND_ZH[subject.kind])
+    colour = _pick(rng, _COLOUR_ZH[subject.colour])
+    if kind == "小猫" and size:
+        kind = "猫"  # whose size is said already
+    if size.endswith("的"):
+        return f"一{_MEASURE_ZH.get(subject.kind, '个')}{size}{colour}{material}{kind}"
+    if size and rng.random() < 0.5:
+        return f"一{_MEASURE_ZH.get(subject.kind, '个')}{size}的{colour}{material}{kind}"
+    return f"一{_MEASURE_ZH.get(subject.kind, '个')}{colour}的{size}{material}{kind}"
+
+
+def _place_zh(rng: Random, scene: Scene, detail: _Detail, day: bool) -> str:
+    time = ""
+    if scene.night and detail.night:
+        time = _pick(rng, _NIGHT_ZH[:3] if scene.background == "room" else _NIGHT_ZH)
+    elif day and not scene.night:
+        time = _pick(rng, _DAY_ZH)
+    place = f"在{_pick(rng, _PLACE_ZH[scene.background])}" if detail.place else ""
+    return time, place
+
+
+def _verb_zh(rng: Random, subject: Subject) -> str:
+    if subject.speech is not None:
+        return _pick(rng, _TALK_ZH[subject.speech.voice])
+    kind = subject.motion.kind
+    if kind in _TRAVEL_ZH:
+        side, other = ("右", "左") if _direction(subject) else ("左", "右")
+        return _pick(rng, _TRAVEL_ZH[kind]).format(side=side, other=other)
+    return _pick(rng, _MOTION_ZH[kind])
+
+
+def _visual_zh(rng: Random, scene: Scene, detail: _Detail, day: bool = False) -> str:
+    time, place = _place_zh(rng, scene, detail, day)
+    subjects = scene.subjects
+    nouns = [_noun_zh(rng, subject, detail) for subject in subjects]
+    if subjects[0].motion.kind == "collide":
+        order = (0, 1) if rng.random() < 0.5 else (1, 0)
+        text = _pick(rng, _COLLIDE_ZH).format(a=nouns[order[0]], b=nouns[order[1]])
+        return f"{time}{place}，{text}" if time or place else text
+    verbs = [_verb_zh(rng, subject) for subject in subjects]
+    if len(subjects) == 1:
+        if place and rng.random() < 0.7:
+            return f"{time}，{nouns[0]}{place}{verbs[0]}" if time else f"{nouns[0]}{place}{verbs[0]}"
+        return f"{time}{place}，{nouns[0]}{verbs[0]}" if time or place else f"{nouns[0]}{verbs[0]}"
+    left = 0 if subjects[0].motion.x < subjects[1].motion.x else 1
+    parts = [f"{noun}{verb}" for noun, verb in zip(nouns, verbs, strict=True)]
+    if rng.random() < 0.5:
+        text = f"左边{parts[left]}，右边{parts[1 - left]}"
+    else:
+        text = f"{parts[0]}，{parts[1]}"
+    return f"{time}{place}，{text}" if time or place else text
+
+
+def _sounds_zh(rng: Random, scene: Scene) -> str:
+    materials = {material for contact in contacts(scene) for material in contact.materials}
+    sounds = [_pick(rng, _IMPACT_ZH[material]) for material in sorted(materials)]
+    kinds = {subject.motion.kind for subject in scene.subjects}
+    for kind, words in (
+        ("slide", ("轻柔的滑动声",)),
+        ("roll", ("低沉的滚动声",)),
+        ("orbit", ("轻轻的呼呼声",)),
+        ("jump", ("起跳的嗖嗖声",)),
+    ):
+        if kind in kinds:
+            sounds.append(_pick(rng, words))
+    sounds.append(_pick(rng, _ambience(_AMBIENCE_ZH, scene)))
+    return "、".join(sounds)
+
+
+def _short_zh(rng: Random, scene: Scene) -> str:
+    detail = _brief(rng)
+    text = _visual_zh(rng, scene, detail)
+    if scene.melody is not None and detail.music:
+        text += f"，{_pick(rng, ('伴随着', '响着', '播放着'))}{_pick(rng, _MUSIC_ZH[scene.melody.mood])}"
+    return text + ("。" if rng.random() < 0.6 else "")
+
+
+def _structured_zh(rng: Random, scene: Scene) -> str:
+    parts = [_visual_zh(rng, scene, _Detail(), day=True) + "。", f"<sfx> {_sounds_zh(rng, scene)}。 </sfx>"]
+    speakers = [subject for subject in scene.subjects if subject.speech is not None]
+    if speakers:
+        subject = speakers[0]
+        parts.append(
+            f"<dialogue> {_pick(rng, _KIND_ZH[subject.kind])}{_pick(rng, _TALK_ZH[subject.speech.voice])}。 </dialogue>"
+        )
+    if scene.melody is not None:
+        parts.append(f"<bgm> {_pick(rng, _MUSIC_ZH[scene.melody.mood])}。 </bgm>")
+    return " ".join(parts)
+
+
+_WRITERS = {
+    "short_en": _short_en,
+    "long_en": _long_en,
+    "structured_en": _structured_en,
+    "short_zh": _short_zh,
+    "structured_zh": _structured_zh,
+}
+
+
+def _write(form: str, scene: Scene, seed: int) -> str:
+    return _WRITERS[form](Random(f"openreels caption {form} {scene.seed} {seed}"), scene)
+
+
+def captions(scene: Scene, seed: int) -> Captions:
+    """All forms, worded at random; a function of the scene and the seed."""
+    return Captions(**{form: _write(form, scene, seed) for form in _WRITERS})
+
+
+def random_caption(scene: Scene, seed: int) -> str:
+    """One of the forms: English for seven of ten, short ones most often."""
+    form = Random(f"openreels form {scene.seed} {seed}").choices(tuple(_WRITERS), (40, 14, 16, 20, 10))[0]
+    return _write(form, scene, seed)
