@@ -57,7 +57,7 @@ def tone(hz: float, samples: int = 8_000) -> Tensor:
     return 0.3 * torch.sin(2 * torch.pi * hz * torch.arange(samples) / 16_000)[None]
 
 
-# --- the picture -------------------------------------------------------------------------------------------------------
+# --- the picture -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("hz", [120.0, 440.0, 1_000.0, 3_300.0, 7_000.0])
@@ -88,7 +88,7 @@ def test_frames_are_centred_on_their_own_samples():
     assert log_mel(click, MelSpec())[0].mean(0).argmax() == 9
 
 
-# --- codec -------------------------------------------------------------------------------------------------------------
+# --- codec -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 17, 33])
@@ -189,7 +189,7 @@ def test_the_same_adapter_drives_mmaudio():
     assert codec.decode(latents_BNC).shape == (1, 4_096)
 
 
-# --- synthesis ---------------------------------------------------------------------------------------------------------
+# --- synthesis -------------------------------------------------------------------------------------------------------
 
 
 def only_tones(vocoder: PocketVocoder, hz: float, frames: int) -> VocoderParts:
@@ -201,7 +201,8 @@ def only_tones(vocoder: PocketVocoder, hz: float, frames: int) -> VocoderParts:
     frequency_BTM = band_edges(spec)[1:-1].float().expand(1, frames, -1).clone()
     frequency_BTM[:, :, band] = hz
     silent_BTK = torch.zeros(1, frames, spec.bins)
-    return VocoderParts(tone_BTM, frequency_BTM, silent_BTK, silent_BTK.to(torch.complex64))
+    flat_2BTG = torch.zeros(2, 1, frames, 10)
+    return VocoderParts(tone_BTM, frequency_BTM, silent_BTK, silent_BTK.to(torch.complex64), flat_2BTG)
 
 
 @pytest.mark.parametrize("hz", [96.0, 443.3, 2_500.0])
@@ -213,6 +214,16 @@ def test_an_oscillator_draws_a_steady_sine(hz):
     assert float(spectrum.argmax()) * 2 == pytest.approx(hz, abs=2)
     level = audio_S.square().unfold(0, 500, 100).mean(1).sqrt()
     assert torch.allclose(level, torch.tensor(0.3 / 2**0.5), rtol=0.06)
+
+
+def test_fine_loudness_cuts_inside_a_frame():
+    """Silence before an attack that lies in the middle of a frame, full level 5 ms after it."""
+    vocoder = PocketVocoder(**TINY_VOCODER)
+    parts = only_tones(vocoder, 1_000.0, 32)
+    parts.loudness_2BTG[0].flatten(1)[:, :165] = -8
+    audio_S = vocoder.synthesise(parts)[0]
+    assert audio_S[: 164 * 25].abs().max() < 1e-3
+    assert audio_S[165 * 25 + 80 :][:1_000].abs().max() > 0.28
 
 
 def test_frequencies_are_read_between_bins():
@@ -237,7 +248,7 @@ def test_soft_limit_is_identity_then_bends():
     assert limited.abs().max() < 1 and (limited.diff() >= 0).all()
 
 
-# --- training ----------------------------------------------------------------------------------------------------------
+# --- training --------------------------------------------------------------------------------------------------------
 
 TINY = AudioCodecRecipe(
     vae=TINY_VAE,

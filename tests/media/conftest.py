@@ -46,7 +46,7 @@ def encode(
     layout: str = "mono",
     audio_start: Fraction = Fraction(0),
 ) -> Path:
-    """A file as other tools write it. times: begin of each frame in seconds, for a variable rate. rotation: (degrees, mirrored)."""
+    """A file as other tools write it. times: begins of frames at a variable rate. rotation: (degrees, mirrored)."""
     with av.open(str(path), "w") as output:
         video = sound = None
         if frames is not None:

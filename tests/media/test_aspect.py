@@ -46,11 +46,6 @@ def test_a_crop_undoes_a_pad(height, width, multiple):
     assert np.array_equal(padded[:, 0, 0], frames[:, 0, 0])  # edges are repeated
 
 
-def test_a_crop_takes_tensors_too():
-    torch = pytest.importorskip("torch")
-    assert centre_crop(torch.zeros(5, 64, 96, 3), 64, 86).shape == (5, 64, 86, 3)
-
-
 def test_resolution():
     assert short_side("720p") == 720
 

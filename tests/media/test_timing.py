@@ -64,7 +64,9 @@ def test_padding_is_the_least_that_holds_the_frames(frames, factor):
 
 @given(COUNTS, RATES, st.sampled_from([8_000, 16_000, 22_050, 44_100, 48_000]))
 def test_sound_is_as_long_as_the_picture(frames, fps, sample_rate):
-    assert abs(Fraction(samples_for(frames, fps, sample_rate), sample_rate) - frames / fps) <= Fraction(1, 2 * sample_rate)
+    assert abs(Fraction(samples_for(frames, fps, sample_rate), sample_rate) - frames / fps) <= Fraction(
+        1, 2 * sample_rate
+    )
 
 
 @given(st.integers(1, 10**7), st.integers(1, 4096))

@@ -52,11 +52,11 @@ def test_colours_survive_the_way_through_bt709(tmp_path, colour):
 
 
 # Widths at which x264's macroblock tree reads uninitialised memory; decoding in between stirs the heap.
-@pytest.mark.parametrize("width", [64, 86, 96])
+@pytest.mark.parametrize("width", [86, 96])
 def test_equal_clips_are_equal_files(make, tmp_path, width):
-    clip = make.moving_clip(60, 64, width, metadata=METADATA)
-    rng = np.random.default_rng(0)
-    clip = dataclasses.replace(clip, frames=clip.frames // 2 + rng.integers(0, 64, clip.frames.shape, np.uint8))
+    clip = make.moving_clip(24, 64, width, metadata=METADATA)
+    noise = np.random.default_rng(0).integers(0, 64, clip.frames.shape, np.uint8)
+    clip = dataclasses.replace(clip, frames=clip.frames // 2 + noise)
     contents = set()
     for trial in range(4):
         contents.add(clip.save(tmp_path / f"{trial}.mp4").read_bytes())
@@ -135,7 +135,7 @@ def test_an_impossible_output_is_refused_before_any_work(make, tmp_path, monkeyp
     with pytest.raises(MediaError, match=match) as caught:
         clip.save(tmp_path / name)
     assert "\n" not in str(caught.value)
-    assert os.listdir(tmp_path) == ["folder.mp4"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder.mp4"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -164,7 +164,7 @@ def test_a_failure_leaves_what_was_there(make, tmp_path, monkeypatch, error):
         make.moving_clip().save(tmp_path / "a.mp4")
     assert encoded
     assert (tmp_path / "a.mp4").read_text() == "precious"
-    assert os.listdir(tmp_path) == ["a.mp4"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.mp4"]
 
 
 def test_the_file_has_the_usual_permissions(make, tmp_path):

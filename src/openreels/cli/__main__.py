@@ -66,12 +66,18 @@ def verbs() -> Iterator[typer.Typer]:
     return (module.app for module in modules if hasattr(module, "app"))
 
 
-def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    if version:
+def show_version(wanted: bool) -> None:
+    if wanted:
         print(openreels.__version__)
         raise typer.Exit
+
+
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Takes what may stand before the verb; typer runs the callback of each."""
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Audio codec: waveforms to and from normalised latent tokens, and the pocket audio VAE.
 
-The pocket codec makes exactly one token of 1,000 samples at 16 kHz, one video frame at 16 fps. Its classes are called like
-diffusers' `MMAudioVAE` and `MMAudioVocoder` (44.1 kHz, 1,024 samples a token), and the same adapter drives both pairs. The
+The pocket codec makes exactly one token of 1,000 samples at 16 kHz, one video frame at 16 fps. Its classes are called
+like diffusers' `MMAudioVAE` and `MMAudioVocoder` (44.1 kHz, 1,024 samples a token); one adapter drives both pairs. The
 pocket does not use `MMAudioVAE` at a tiny config: its front end has no frame shorter than half a token (31 ms), its
 attention spreads every sound over the whole clip, and a step costs several times as much here; a tiny `MMAudioVocoder`
 takes seconds a step on a CPU.

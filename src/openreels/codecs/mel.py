@@ -104,10 +104,9 @@ def magnitude(audio_BS: Tensor, n_fft: int, hop: int) -> Tensor:
     """Magnitudes (B, K, T) of the Hann-windowed spectrum; a full-scale sine peaks at 1. T = S / hop exactly."""
     edge = (n_fft - hop) // 2
     audio_BS = torch.nn.functional.pad(audio_BS[:, None], (edge, n_fft - hop - edge), mode="reflect")[:, 0]
-    window = hann_window(n_fft, audio_BS.device)
-    spectrum_BKT = torch.stft(audio_BS, n_fft, hop, window=window, center=False, return_complex=True)
-    # The small constant keeps the square root differentiable at silence; it lies 60 dB below the floor.
-    return (torch.view_as_real(spectrum_BKT).square().sum(-1) * (4 / n_fft) ** 2 + 1e-14).sqrt()
+    # Unfold and rfft rather than torch.stft: the same numbers, a cheaper backward pass.
+    spectrum_BTK = torch.fft.rfft(audio_BS.unfold(1, n_fft, hop) * hann_window(n_fft, audio_BS.device))
+    return (spectrum_BTK.abs() * (4 / n_fft)).transpose(1, 2)
 
 
 def log_mel(audio_BS: Tensor, spec: MelSpec) -> Tensor:

@@ -1,13 +1,14 @@
 """The pocket vocoder: normalised log-mel pictures to waveforms, on a CPU, hundreds of times faster than real time.
 
 Like Vocos (Siuzdak 2023, arXiv 2306.00814) it predicts short-time spectra with ConvNeXt blocks at mel rate and leaves
-the waveform to the inverse transform. Vocos alone maps a constant picture to the same spectrum in every frame, so it can
-neither hold a steady tone (whose phase must advance) nor steady noise (whose phase must not repeat): both are the rule
-in a synthesised world. So the spectrum is a sum of three parts, each with a gain that the network predicts:
+the waveform to the inverse transform. Vocos alone maps a constant picture to the same spectrum in every frame, so it
+can neither hold a steady tone (whose phase must advance) nor steady noise (whose phase must not repeat): both are the
+rule in a synthesised world. So the spectrum is a sum of three parts, each with a gain that the network predicts:
     tones    one oscillator per mel band; its frequency is predicted, its phase accumulates from frame to frame
     noise    the spectrum of a fixed white noise
     the rest magnitude and phase per bin, as in Vocos: attacks and what the others leave
-A steady tone drawn by oscillators and shaped noise follows DDSP (Engel et al. 2020, arXiv 2001.04643).
+Frames are 62.5 ms long, an attack is 2 ms; so tones and noise also get a loudness every 1.6 ms, which keeps them quiet
+before a hit. Steady tones drawn by oscillators and shaped noise follow DDSP (Engel et al. 2020, arXiv 2001.04643).
 
 Shape legend: see `mel.py`.
 """
@@ -30,6 +31,9 @@ __all__ = ["PocketVocoder", "VocoderParts", "overlap_add", "soft_limit", "white_
 
 # Bins on either side of an oscillator's peak that receive its main lobe; Hann side lobes beyond are below -40 dB.
 _LOBE = 3
+# Steps of the fine loudness in one hop; and its bounds in nepers: it mutes what would sound too early, it hardly lifts.
+_STEPS = 10
+_LOUDNESS = (-8.0, 1.5)
 _LIMIT_KNEE = 0.9
 
 
@@ -69,13 +73,15 @@ class VocoderParts:
     """What the network says of each frame, before synthesis.
 
     tone_BTM: oscillator amplitudes. frequency_BTM: their frequencies in Hz. noise_BTK: amplitude of the noise per bin.
-    rest_BTK: complex rest spectrum (a full-scale sine is 1).
+    rest_BTK: complex rest spectrum (a full-scale sine is 1). loudness_2BTG: fine loudness of tones and of noise,
+    natural logarithm of a gain, G steps in each hop.
     """
 
     tone_BTM: Tensor
     frequency_BTM: Tensor
     noise_BTK: Tensor
     rest_BTK: Tensor
+    loudness_2BTG: Tensor
 
 
 class ConvNeXtBlock(nn.Module):
@@ -126,7 +132,7 @@ class PocketVocoder(ModelMixin, ConfigMixin):
         self.norm_in = nn.LayerNorm(width)
         self.blocks = nn.ModuleList([ConvNeXtBlock(width, hidden, kernel_size) for _ in range(layers)])
         self.norm_out = nn.LayerNorm(width)
-        self.head = nn.Linear(width, 2 * num_mels + 3 * self.spec.bins)
+        self.head = nn.Linear(width, 2 * num_mels + 3 * self.spec.bins + 2 * _STEPS)
         with torch.no_grad():
             # Starts as shaped noise with quiet tones and a quieter rest, already at the right level everywhere.
             self.head.weight.mul_(0.1)
@@ -143,7 +149,8 @@ class PocketVocoder(ModelMixin, ConfigMixin):
         for block in self.blocks:
             hidden_BTD = block(hidden_BTD)
         out_BTX = self.head(self.norm_out(hidden_BTD)).float()
-        tone, bend, noise, rest, phase = out_BTX.split([spec.bands, spec.bands, spec.bins, spec.bins, spec.bins], dim=2)
+        sizes = [spec.bands, spec.bands, spec.bins, spec.bins, spec.bins, 2 * _STEPS]
+        tone, bend, noise, rest, phase, loudness = out_BTX.split(sizes, dim=2)
 
         envelope_BTK = mel_to_envelope(mel_BMT, spec)
         edges = band_edges(spec).float().to(mel_BMT.device)
@@ -155,6 +162,7 @@ class PocketVocoder(ModelMixin, ConfigMixin):
             frequency_BTM=frequency_BTM.clamp(min=20.0, max=spec.sample_rate / 2 - 20.0),
             noise_BTK=envelope_BTK * torch.exp(noise.clamp(max=3.0)),
             rest_BTK=torch.polar(envelope_BTK * torch.exp(rest.clamp(max=3.0)), phase),
+            loudness_2BTG=torch.stack(loudness.clamp(*_LOUDNESS).chunk(2, dim=2)),
         )
 
     def tones(self, tone_BTM: Tensor, frequency_BTM: Tensor) -> Tensor:
@@ -200,12 +208,17 @@ class PocketVocoder(ModelMixin, ConfigMixin):
         noise_TW = white_noise(samples, noise_start, device).unfold(0, spec.n_fft, spec.hop) * window
         # sqrt(sum(window^2) / 3) is the root mean square of a bin of uniform noise: the hiss has unit power.
         noise_TK = torch.fft.rfft(noise_TW) * (3 / float(window.square().sum())) ** 0.5
-        spectrum_BTK = parts.rest_BTK + parts.noise_BTK * noise_TK + self.tones(parts.tone_BTM, parts.frequency_BTM)
-        frames_BTW = torch.fft.irfft(spectrum_BTK * spec.full_scale, n=spec.n_fft) * window
+        tone_BTK = self.tones(parts.tone_BTM, parts.frequency_BTM)
+        spectra_3BTK = torch.stack([tone_BTK, parts.noise_BTK * noise_TK, parts.rest_BTK])
+        frames_3BTW = torch.fft.irfft(spectra_3BTK * spec.full_scale, n=spec.n_fft) * window
         edge = (spec.n_fft - spec.hop) // 2
         weight = overlap_add(window.square().expand(1, frames, -1), spec.hop)
-        audio_BS = overlap_add(frames_BTW, spec.hop) / weight.clamp(min=1e-4)
-        return soft_limit(audio_BS[:, edge : edge + frames * spec.hop])
+        audio_QS = overlap_add(frames_3BTW.flatten(0, 1), spec.hop) / weight.clamp(min=1e-4)
+        audio_3BS = audio_QS[:, edge : edge + frames * spec.hop].unflatten(0, (3, -1))
+        gain_2BS = torch.exp(
+            F.interpolate(parts.loudness_2BTG.flatten(2), scale_factor=spec.hop // _STEPS, mode="linear")
+        )
+        return soft_limit((audio_3BS[:2] * gain_2BS).sum(0) + audio_3BS[2])
 
     def forward(self, mel: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
         """mel: (B, M, T) normalised log-mel. Returns `sample`: (B, 1, T * hop) float32 waveform in (-1, 1)."""

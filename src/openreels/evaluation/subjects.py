@@ -14,8 +14,9 @@ from torch import Tensor
 from openreels.evaluation.scenery import Scenery
 from openreels.world import COLOURS
 
-__all__ = ["Thing", "find_things", "foreground"]
+__all__ = ["Thing", "find_things", "foreground", "subject_distance"]
 
+FAINT = 10.0
 FAR = 26.0  # RGB distance from the stage at which a pixel belongs to something else
 NEAR_PALETTE = 16.0  # this near to a colour the place may show in this row, a pixel counts as another variant's stage
 NAMED = 34.0  # RGB distance to a shaded subject colour up to which a pixel has that colour
@@ -72,8 +73,19 @@ def _colour_distance(pixels_NC: Tensor, stage_NC: Tensor) -> Tensor:
     return best_NK
 
 
-def foreground(frames_THWC: Tensor, scenery: Scenery) -> tuple[Tensor, Tensor]:
-    """Distance of each pixel to the empty stage (T, H, W), and the number of its subject colour or -1 (T, H, W).
+def subject_distance(pixels_MC: Tensor, colour: str) -> Tensor:
+    """Distance of pixels to the appearances of one colour, (M,): its shades, and its lit side with white light on top."""
+    rgb_C = _RGB_KC[COLOUR_NAMES.index(colour)]
+    best_M = torch.full((len(pixels_MC),), torch.inf)
+    for gleam, darkest in ((0.0, DARKEST), (0.25, 0.8), (0.5, 0.8)):
+        own_MC = (pixels_MC - gleam * 255.0) / (1.0 - gleam)
+        along_M = ((own_MC @ rgb_C) / rgb_C.square().sum()).clamp_(darkest, BRIGHTEST)
+        best_M = torch.minimum(best_M, (own_MC - along_M[:, None] * rgb_C).square_().sum(1).sqrt_() * (1.0 - gleam))
+    return best_M
+
+
+def foreground(frames_THWC: Tensor, scenery: Scenery) -> tuple[Tensor, Tensor, Tensor]:
+    """Distance of each pixel to the empty stage, whether it is foreground, its subject colour's number or -1; (T, H, W).
 
     A shadow on the ground is stage, and so is a blurred stage; so is what another variant of the place might show here,
     unless it is nearly white (a white subject may look like a snow cap).
@@ -93,17 +105,21 @@ def foreground(frames_THWC: Tensor, scenery: Scenery) -> tuple[Tensor, Tensor]:
     distance_THW[:, first:] = (low_THWC - stage_THWC).square_().sum(-1).sqrt_()
 
     colour_THW = torch.full(distance_THW.shape, -1, dtype=torch.int64)
-    t, y, x = torch.where(distance_THW > 0.5 * FAR)
+    t, y, x = torch.where(distance_THW > FAINT)
     pixels_NC = frames_THWC[t, y, x]
     to_colour_NK = _colour_distance(pixels_NC, plate_HWC[y, x])
     nearest = to_colour_NK.min(1)
     palette_NKC = scenery.palette_HKC[y]
     to_palette_N = (palette_NKC - pixels_NC[:, None]).square_().sum(-1).min(1).values.sqrt_()
-    whitish_N = to_colour_NK[:, COLOUR_NAMES.index("white")] < 20.0
-    other_stage_N = (to_palette_N < NEAR_PALETTE) & ~whitish_N
-    distance_THW[t[other_stage_N], y[other_stage_N], x[other_stage_N]] = 0.0
-    colour_THW[t, y, x] = torch.where((nearest.values < NAMED) & ~other_stage_N, nearest.indices, -1)
-    return distance_THW, colour_THW
+    to_white_N = to_colour_NK[:, COLOUR_NAMES.index("white")]
+    distance_N = torch.where((to_palette_N < NEAR_PALETTE) & (to_white_N > 20.0), 0.0, distance_THW[t, y, x])
+    distance_THW[t, y, x] = distance_N
+    # By day white stands out little: there a smaller distance will do where the pixel is much nearer to white.
+    there_N = (distance_N > FAR) | ((distance_N > FAINT) & (to_white_N < 0.5 * distance_N))
+    mask_THW = torch.zeros(distance_THW.shape, dtype=torch.bool)
+    mask_THW[t, y, x] = there_N
+    colour_THW[t, y, x] = torch.where((nearest.values < NAMED) & there_N, nearest.indices, -1)
+    return distance_THW, mask_THW, colour_THW
 
 
 def label_parts(mask_THW: np.ndarray) -> np.ndarray:
@@ -175,9 +191,9 @@ def _colour_of(votes_K: np.ndarray) -> int:
     return int(votes_K.argmax()) if votes_K.any() else -1
 
 
-def find_things(distance_THW: Tensor, colour_THW: Tensor) -> list[Thing]:
+def find_things(foreground_THW: Tensor, colour_THW: Tensor) -> list[Thing]:
     """Follows every part through the clip; those seen in at least half of the frames, from left to right."""
-    mask_THW = (distance_THW > FAR).numpy()
+    mask_THW = foreground_THW.numpy()
     colour = colour_THW.numpy()
     frames, height, width = mask_THW.shape
     labels = label_parts(mask_THW)

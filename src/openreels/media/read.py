@@ -17,7 +17,7 @@ from openreels.media.error import MediaError
 from openreels.media.limits import LIMITS, Limits
 from openreels.media.picture import read_picture
 from openreels.media.probe import Facts, facts, open_media, sound_stream, video_stream
-from openreels.media.timing import nearest, nearest_frames, tidy_rate
+from openreels.media.timing import frames_for, nearest, nearest_frames, tidy_rate
 
 __all__ = ["read_clip"]
 
@@ -27,6 +27,9 @@ GAP_SECONDS = Fraction(1, 20)
 PADDING_SAMPLES = 4096
 # A file that breaks off this long before its stated end was cut in copying.
 TRUNCATION_SECONDS = Fraction(1, 2)
+
+# A camera that drops one frame in ten still has the rate that it says; a rate much too high for its frames is a guess.
+MOSTLY = Fraction(9, 10)
 
 
 def read_clip(path: str | Path, limits: Limits = LIMITS) -> Clip:
@@ -64,12 +67,15 @@ def decode(container: InputContainer, path: Path, stated: Facts, limits: Limits)
 
     if not film.frames and not soundtrack.blocks:
         raise MediaError(f"{path} is damaged: its header is whole, but nothing in it can be decoded")
-    if video and video.frames > len(film.frames) and film.end + TRUNCATION_SECONDS < stated_end(video):
+    if video and video.frames > len(film.frames) and film.end + TRUNCATION_SECONDS < (stated_end(video) or 0):
         raise MediaError(f"{path} is damaged: it breaks off after {film.end:.1f} of {stated.video.seconds:.1f} s")
 
     frames, fps = film.at_constant_rate() if film.frames else (None, Fraction(0))
-    audio = soundtrack.joined(origin=film.times[0] if film.frames else None) if soundtrack.blocks else None
-    return Clip(frames, fps, audio, 0 if audio is None else soundtrack.rate, stated.metadata)
+    if not soundtrack.blocks:
+        return Clip(frames, fps, metadata=stated.metadata)
+    origin = film.times[0] if film.frames else soundtrack.start
+    limits.check(path, seconds=abs(soundtrack.start - origin))
+    return Clip(frames, fps, soundtrack.joined(origin), soundtrack.rate, stated.metadata)
 
 
 def stated_end(stream: VideoStream | AudioStream) -> Fraction | None:
@@ -100,13 +106,15 @@ class Film:
         self.bytes += picture.nbytes
 
     def at_constant_rate(self) -> tuple[np.ndarray, Fraction]:
-        """(T, H, W, 3) uint8 and its rate: the header's where it fits the frames one to one, else their average."""
+        """(T, H, W, 3) uint8 and its rate: the header's if they fit it but for a few drops, else their average."""
         count, rate = len(self.frames), self.stream.guessed_rate or Fraction(25)
-        if self.end <= self.times[-1]:  # the last frame's own duration is unknown
-            self.end = self.times[-1] + (Fraction(self.times[-1] - self.times[0], count - 1) if count > 1 else 1 / rate)
-        picks = nearest_frames(self.times, self.end, rate)
-        if picks != list(range(count)):
-            rate = tidy_rate(count / (self.end - self.times[0]))
+        if self.end <= self.times[-1]:  # the last frame's own duration is unknown: take the mean
+            self.end = self.times[-1] + ((self.times[-1] - self.times[0]) / max(count - 1, 1) or 1 / rate)
+        length = self.end - self.times[0]
+        fits = count >= MOSTLY * frames_for(length, rate)
+        picks = nearest_frames(self.times, self.end, rate) if fits else []
+        if len(set(picks)) < count:
+            rate = tidy_rate(count / length)
             picks = nearest_frames(self.times, self.end, rate)
         return np.stack([self.frames[index] for index in picks]), rate
 
@@ -125,42 +133,38 @@ def upright(picture: np.ndarray, display_matrix: object | None) -> np.ndarray:
 
 
 class Soundtrack:
-    """Decoded blocks of sound (C, n) and the second at which each begins."""
+    """Decoded blocks of sound (C, n), one after the other from second `start` on; holes are blocks of silence."""
 
     def __init__(self, stream: AudioStream | None) -> None:
         self.stream = stream
         self.to_float = av.AudioResampler(format="fltp")  # the sample format only: rate and channels stay
-        self.blocks: list[tuple[Fraction, np.ndarray]] = []
+        self.blocks: list[np.ndarray] = []
+        self.start = Fraction(0)
         self.rate = 0
+        self.length = 0
         self.bytes = 0
 
     def add(self, frame: av.AudioFrame) -> None:
-        self.rate = self.rate or frame.sample_rate
-        previous_end = self.blocks[-1][0] + Fraction(self.blocks[-1][1].shape[1], self.rate) if self.blocks else 0
-        begin = previous_end if frame.pts is None else frame.pts * frame.time_base
-        for block in self.to_float.resample(frame):
-            samples = block.to_ndarray()
-            self.blocks.append((Fraction(begin), samples))
-            self.bytes += samples.nbytes
+        if not self.blocks:
+            self.rate = frame.sample_rate
+            self.start = Fraction(0) if frame.pts is None else frame.pts * frame.time_base
+        hole = 0
+        if frame.pts is not None:
+            hole = nearest((frame.pts * frame.time_base - self.start) * self.rate) - self.length
+        blocks = [block.to_ndarray() for block in self.to_float.resample(frame)]
+        if blocks and hole > GAP_SECONDS * self.rate:
+            blocks.insert(0, np.zeros((blocks[0].shape[0], hole), np.float32))
+        self.blocks += blocks
+        self.length += sum(block.shape[1] for block in blocks)
+        self.bytes += sum(block.nbytes for block in blocks)
 
-    def joined(self, origin: Fraction | None) -> np.ndarray:
-        """(C, N) float32 in [-1, 1] that starts at second `origin` (None: with the first block)."""
-        origin = self.blocks[0][0] if origin is None else origin
-        gap = GAP_SECONDS * self.rate
-        places, cursor = [], None
-        for begin, samples in self.blocks:
-            place = nearest((begin - origin) * self.rate)
-            cursor = place if cursor is None or place - cursor > gap else cursor
-            places.append(cursor)
-            cursor += samples.shape[1]
-        end = cursor
+    def joined(self, origin: Fraction) -> np.ndarray:
+        """(C, N) float32 in [-1, 1] that starts at second `origin`."""
+        audio = np.concatenate(self.blocks, axis=1)
         if (stated := stated_end(self.stream)) is not None:
-            stated_samples = nearest((stated - origin) * self.rate)
-            if 0 <= cursor - stated_samples <= PADDING_SAMPLES:
-                end = stated_samples
-        first = min(places[0], 0)
-        audio = np.zeros((self.blocks[0][1].shape[0], max(end, 1) - first), np.float32)
-        for place, (_, samples) in zip(places, self.blocks, strict=True):
-            room = audio[:, place - first : place - first + samples.shape[1]]
-            room[...] = samples[:, : room.shape[1]]
-        return np.clip(audio[:, -first:], -1, 1)  # lossy decoders overshoot; a player clips as well
+            padding = self.length - nearest((stated - self.start) * self.rate)
+            if 0 < padding <= min(PADDING_SAMPLES, self.length - 1):
+                audio = audio[:, :-padding]
+        lead = nearest((self.start - origin) * self.rate)
+        audio = np.pad(audio, ((0, 0), (lead, 0))) if lead > 0 else audio[:, -lead:]
+        return np.clip(audio, -1, 1)  # lossy decoders overshoot; a player clips as well

@@ -48,7 +48,9 @@ class Tower(nn.Module):
 
     def tokens(self, state: StreamState) -> Tensor:
         """(B, R + N, D): references, then the tokens to generate."""
-        noisy, given, mask, reference = state.noisy_BNC, state.given_BNC, state.mask_BN1, state.reference_BRC
+        dtype = self.embed.weight.dtype
+        parts = (state.noisy_BNC, state.given_BNC, state.mask_BN1, state.reference_BRC)
+        noisy, given, mask, reference = (part.to(dtype) for part in parts)
         if not self.given:
             return self.embed(torch.cat([reference, noisy], dim=1))
         # M = 0 hides I: what is not given cannot leak, whatever the caller put there.
@@ -145,13 +147,14 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         video_listens: False = video does not attend to audio, so a frozen video tower stays outside the autograd graph
         while the audio tower learns to follow it.
         """
+        hidden_BLD = context.hidden_BLD.to(self.dtype)
         head_dims = tuple(self.config.rope_axis_dims)
         theta = self.config.rope_theta
         if video is not None:
-            x, text_x = self.video.tokens(video), self.video.embed_text(context.hidden_BLD)
+            x, text_x = self.video.tokens(video), self.video.embed_text(hidden_BLD)
             video_inputs = self.video.inputs(video, head_dims, theta, context.mask_BL)
         if audio is not None:
-            y, text_y = self.audio.tokens(audio), self.audio.embed_text(context.hidden_BLD)
+            y, text_y = self.audio.tokens(audio), self.audio.embed_text(hidden_BLD)
             audio_inputs = self.audio.inputs(audio, (sum(head_dims),), theta, context.mask_BL)
         if video is not None and audio is not None:
             join = self._join(video, audio, cross_modal_B, x.dtype)

@@ -6,13 +6,17 @@ Measured results and what was tried on the way: docs/log.md.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+
+import torch
 
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.training.latents import Bucket
-from openreels.training.plan import TrainingPlan
+from openreels.pipelines.v4 import SkyReelsV4Pipeline
+from openreels.training.plan import TrainingPlan, load_components, load_parts
 from openreels.training.stages import Share, Stage, TimeSampling
 
-__all__ = ["plan", "tiny_plan", "transformer"]
+__all__ = ["export", "plan", "tiny_plan", "transformer"]
 
 SQUARE, PORTRAIT, TALL, LANDSCAPE, WIDE = "1:1", "3:4", "9:16", "4:3", "16:9"
 CANVASES = {LANDSCAPE: (64, 96), WIDE: (64, 128), PORTRAIT: (96, 64), TALL: (128, 64)}
@@ -47,20 +51,20 @@ def _clips(batch_scale: float = 1.0) -> list[Share]:
     """The mixture of clip lengths and aspects; two seconds, the default of a request, most often."""
     size = lambda batch: max(1, round(batch * batch_scale))  # noqa: E731
     return [
-        Share(Bucket(17), 0.30, size(64), 14),
-        Share(Bucket(33), 0.45, size(40), 24),
-        Share(Bucket(65), 0.10, size(20), 4),
-        *_other_aspects(33, 0.15, size(28), 2),
+        Share(Bucket(17), 0.35, size(64), 14),
+        Share(Bucket(33), 0.45, size(40), 20),
+        Share(Bucket(65), 0.05, size(20), 3),
+        *_other_aspects(33, 0.15, size(28), 1),
     ]
 
 
 def plan() -> TrainingPlan:
     """Codecs, text encoder, then five stages of the transformer. Shares of the minutes are those of the first release."""
-    images = [Share(Bucket(1), 0.85, 256, 64), *_other_aspects(1, 0.15, 192, 4)]
+    images = [Share(Bucket(1), 0.85, 256, 48), *_other_aspects(1, 0.15, 192, 3)]
     stage = Stage(
         name="images",
         streams=("video",),
-        learns=("video",),
+        learns=("video", "text"),
         starts_from={},
         shares=images,
         minutes_share=0.14,
@@ -70,6 +74,7 @@ def plan() -> TrainingPlan:
     video = replace(
         stage,
         name="video",
+        learns=("video",),
         starts_from={"video": "images"},
         shares=_clips(),
         minutes_share=0.2,
@@ -131,3 +136,26 @@ def tiny_plan() -> TrainingPlan:
         )
 
     return replace(full, name="tiny", transformer=model, stages=tuple(shrink(stage) for stage in full.stages))
+
+
+def export(training_plan: TrainingPlan, workdir: Path, folder: Path) -> SkyReelsV4Pipeline:
+    """The averaged weights of the last stage with the frozen parts, as a diffusers folder in bfloat16, shards <= 16 MiB."""
+    codecs, encoder = load_components(workdir)
+    model = training_plan.transformer(
+        codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width
+    )
+    last = training_plan.stages[-1].name
+    load_parts(model, replace(training_plan.stages[-1], starts_from=dict.fromkeys(("video", "audio", "cross"), last)), workdir)
+    pipeline = SkyReelsV4Pipeline(
+        transformer=model,
+        video_vae=codecs.video.vae,
+        audio_vae=codecs.audio.vae,
+        vocoder=codecs.audio.vocoder,
+        text_encoder=encoder.model,
+        tokenizer=encoder.tokenizer,
+    )
+    for module in (model, codecs.video.vae, codecs.audio.vae, codecs.audio.vocoder, encoder.model):
+        for parameter in module.parameters():
+            parameter.data = parameter.data.to(torch.bfloat16)
+    pipeline.save_pretrained(folder, max_shard_size="16MB")
+    return pipeline

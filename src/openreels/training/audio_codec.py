@@ -1,8 +1,8 @@
 """Training of the pocket audio codec: sound of the world -> VAE of log-mel pictures -> vocoder.
 
-Three stages, each resumable at any moment: the VAE; the vocoder on spectral losses (half true, half decoded pictures); the
-vocoder against discriminators, mostly on decoded pictures with a little noise, which is what it will be given.
-Shape legend: see codecs/mel.py. P discriminators, Y X rows and columns of their maps.
+Three stages, each resumable at any moment: the VAE; the vocoder on spectral losses (half true, half decoded pictures);
+the vocoder against discriminators, mostly on decoded pictures with a little noise, which is what it will be given.
+Shape legend: see codecs/mel.py. Y X rows and columns of a critic's maps, J bins of one mel band.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def spectral_loss(out_BS: Tensor, true_BS: Tensor) -> Tensor:
     for n_fft in sizes:
         out_BKT, true_BKT = (magnitude(audio_BS, n_fft, n_fft // 4) for audio_BS in (out_BS, true_BS))
         log_error = torch.log((out_BKT + MelSpec.floor) / (true_BKT + MelSpec.floor)).abs().mean()
-        total = total + 0.5 * log_error + 4 * (out_BKT.sqrt() - true_BKT.sqrt()).abs().mean()
+        total = total + 0.5 * log_error + 4 * ((out_BKT + 1e-6).sqrt() - (true_BKT + 1e-6).sqrt()).abs().mean()
     return total / len(sizes)
 
 

@@ -1,6 +1,6 @@
 """Latents of world clips, encoded once and used many times.
 
-A shard is a function of (seed, bucket, number, codec weights) alone and lives in one safetensors file, so several
+A shard is a function of (seed, stream, bucket, number, codec weights) alone and lives in one safetensors file, so several
 processes can build different shards and any run can be repeated. Captions are not stored: they are written anew, in
 another wording, whenever a clip is drawn.
 
@@ -9,7 +9,8 @@ Legend: B batch, N video tokens, A audio tokens, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +25,7 @@ from openreels.codecs.video import VideoCodec
 from openreels.media.aspect import frame_size
 from openreels.media.timing import samples_for
 from openreels.types import AudioShape, VideoShape
-from openreels.world import Scene, render, render_frames, sample_scene
+from openreels.world import Scene, render_frames, render_sound, sample_scene
 
 __all__ = ["Bucket", "Codecs", "LatentSet", "build_shard"]
 
@@ -52,10 +53,10 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Codecs:
-    """The frozen codecs whose latents are learned. audio None: for still images."""
+    """The frozen codecs whose latents are learned."""
 
     video: VideoCodec
-    audio: AudioCodec | None
+    audio: AudioCodec
     fps: Fraction = Fraction(16)
 
     def video_shape(self, bucket: Bucket) -> VideoShape:
@@ -64,14 +65,11 @@ class Codecs:
     def audio_shape(self, bucket: Bucket) -> AudioShape:
         return self.audio.shape(samples_for(bucket.frames, self.fps, self.audio.sample_rate))
 
-    @property
-    def fingerprint(self) -> str:
-        """Changes whenever a weight that shapes the latents does."""
-        models = [self.video.vae] + ([self.audio.vae] if self.audio else [])
+    def fingerprint(self, stream: str) -> str:
+        """Changes whenever a weight that shapes the latents of "video" or "audio" does."""
         total = 0
-        for model in models:
-            for parameter in model.parameters():
-                total = crc32(parameter.detach().float().numpy().tobytes(), total)
+        for parameter in (self.video.vae if stream == "video" else self.audio.vae).parameters():
+            total = crc32(parameter.detach().float().numpy().tobytes(), total)
         return f"{total:08x}"
 
 
@@ -86,68 +84,73 @@ def clip_seed(seed: int, bucket: Bucket, number: int) -> int:
     return (crc32(f"{seed}/{bucket.name}".encode()) << 24) + number
 
 
-def build_shard(folder: Path, bucket: Bucket, number: int, codecs: Codecs, seed: int) -> Path:
-    """Render and encode shard `number` of a bucket, unless it is there already. Returns its file."""
-    path = folder / f"{bucket.name}-{codecs.fingerprint}-{seed}-{number:03d}.safetensors"
+def build_shard(folder: Path, stream: str, bucket: Bucket, number: int, codecs: Codecs, seed: int) -> Path:
+    """Render and encode shard `number` of one stream ("video" or "audio"), unless it is there. Returns its file."""
+    path = folder / f"{stream}-{bucket.name}-{codecs.fingerprint(stream)}-{seed}-{number:03d}.safetensors"
     if path.exists():
         return path
-    height, width = bucket.window
-    window = {"height": bucket.height, "width": bucket.width, "safe_height": height, "safe_width": width}
-    video, audio = [], []
+    parts = []
     # Small portions: on a CPU the pictures and features of a portion should stay in the cache.
-    portion = max(1, min(64, 17 * 32 // bucket.frames))
+    portion = max(1, min(32, 17 * 32 // bucket.frames))
     for start in range(0, SHARD, portion):
         numbers = range(number * SHARD + start, number * SHARD + min(start + portion, SHARD))
         scenes = [scene_of(bucket, clip_seed(seed, bucket, n)) for n in numbers]
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            if bucket.frames == 1:
-                moments = [(n * 0.61803) % 1 * 1.9 for n in numbers]
-                frames = torch.cat(
-                    [
-                        render_frames([scene], fps=16, frames=1, start=moment, **window)
-                        for scene, moment in zip(scenes, moments, strict=True)
-                    ]
-                )
-                video.append(codecs.video.encode(frames).to(torch.bfloat16))
-                continue
-            clip = render(scenes, fps=16, frames=bucket.frames, **window)
-            video.append(codecs.video.encode(clip.frames).to(torch.bfloat16))
-        audio.append(codecs.audio.encode(clip.audio).to(torch.bfloat16))
-    tensors = {"video": torch.cat(video)} | ({"audio": torch.cat(audio)} if audio else {})
+            parts.append(_encode(stream, bucket, scenes, codecs, numbers[0]).to(torch.bfloat16))
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    save_file({"latents": torch.cat(parts)}, temporary)
     temporary.replace(path)
     return path
+
+
+def _encode(stream: str, bucket: Bucket, scenes: list[Scene], codecs: Codecs, number: int) -> Tensor:
+    if stream == "audio":
+        return codecs.audio.encode(render_sound(scenes, samples=codecs.audio_shape(bucket).samples))
+    height, width = bucket.window
+    # A still is some moment of its scene.
+    moment = number * 0.618034 % 1.9 if bucket.frames == 1 else 0.0
+    frames = render_frames(
+        scenes,
+        fps=float(codecs.fps),
+        frames=bucket.frames,
+        height=bucket.height,
+        width=bucket.width,
+        safe_height=height,
+        safe_width=width,
+        start=moment,
+    )
+    return codecs.video.encode(frames)
 
 
 class LatentSet:
     """All shards of one bucket in memory.
 
-    video_BNC, audio_BAC: bfloat16 latents (audio None for stills). `scene(i)`: the script of clip i.
+    latents: stream -> bfloat16 (clips, tokens, channels), of the streams asked for. `scene(i)`: the script of clip i.
     """
 
     def __init__(
         self,
         folder: Path,
+        streams: Sequence[str],
         bucket: Bucket,
         shards: int,
         codecs: Codecs,
         seed: int,
         on_shard: Callable[[str], None] = lambda line: None,
     ):
-        self.bucket, self.seed = bucket, seed
-        parts = []
-        for number in range(shards):
-            parts.append(load_file(build_shard(folder, bucket, number, codecs, seed)))
-            on_shard(f"latents {bucket.name}: {(number + 1) * SHARD} clips")
-        self.video_BNC = torch.cat([part["video"] for part in parts])
-        self.audio_BAC: Tensor | None = torch.cat([part["audio"] for part in parts]) if bucket.frames > 1 else None
-        self.video_shape = codecs.video_shape(bucket)
-        self.audio_shape = codecs.audio_shape(bucket) if bucket.frames > 1 else None
+        self.bucket, self.seed, self.clips = bucket, seed, shards * SHARD
+        self.video_shape, self.audio_shape = codecs.video_shape(bucket), codecs.audio_shape(bucket)
+        self.latents: dict[str, Tensor] = {}
+        for stream in streams:
+            parts = []
+            for number in range(shards):
+                parts.append(load_file(build_shard(folder, stream, bucket, number, codecs, seed))["latents"])
+                on_shard(f"{stream} latents {bucket.name}: {(number + 1) * SHARD} clips")
+            self.latents[stream] = torch.cat(parts)
 
     def __len__(self) -> int:
-        return len(self.video_BNC)
+        return self.clips
 
     def scene(self, index: int) -> Scene:
         return scene_of(self.bucket, clip_seed(self.seed, self.bucket, index))

@@ -7,7 +7,7 @@ an interrupted one, and extends a finished one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,11 @@ from openreels.encoders.text import TextEncoder
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.training.audio_codec import train_audio_codec
 from openreels.training.checkpoint import load_checkpoint
-from openreels.training.latents import Codecs, LatentSet
+from openreels.training.latents import Bucket, Codecs, LatentSet
 from openreels.training.loop import LoopConfig, run
 from openreels.training.monitor import plot_losses, sample_sheet
 from openreels.training.stages import Stage, StageTask, part_of
-from openreels.training.text_encoder import train_text_encoder
+from openreels.training.text_encoder import train_text_encoder, trained_heads
 from openreels.training.video_codec import train_video_codec
 from openreels.world import keep_freed_memory
 
@@ -130,8 +130,11 @@ def train_stages(
         model = plan.transformer(codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width)
         load_parts(model, stage, workdir)
         config = LoopConfig(workdir, seed, steps, budget[stage.name], decay=stage.decay, device=device)
-        run(StageTask(stage, model.to(device), encoder, latents), config)
+        heads = trained_heads(workdir, encoder.width) if "text" in stage.learns else None
+        run(StageTask(stage, model.to(device), encoder, latents, heads), config)
         if not dist.is_initialized() or dist.get_rank() == 0:
+            if heads is not None:
+                encoder.save_pretrained(workdir)
             plot_losses(workdir)
             sample_sheet(workdir / f"{stage.name}.png", stage, model, encoder, codecs, latents)
 
@@ -143,12 +146,16 @@ def load_components(workdir: Path) -> tuple[Codecs, TextEncoder]:
     return codecs, TextEncoder.from_pretrained(workdir)
 
 
-def load_latents(stages, workdir: Path, codecs: Codecs, seed: int) -> dict:
+def load_latents(stages: Sequence[Stage], workdir: Path, codecs: Codecs, seed: int) -> dict[Bucket, LatentSet]:
     """Every latent set the stages draw from, built where missing."""
     shards = {share.bucket: share.shards for stage in stages for share in stage.shares}
-    folder = workdir / "latents"
     report = lambda line: print(line, flush=True)  # noqa: E731
-    return {bucket: LatentSet(folder, bucket, n, codecs, seed, report) for bucket, n in shards.items()}
+    sets = {}
+    for bucket, count in shards.items():
+        users = [stage for stage in stages if any(share.bucket == bucket for share in stage.shares)]
+        streams = sorted({stream for stage in users for stream in stage.streams})
+        sets[bucket] = LatentSet(workdir / "latents", streams, bucket, count, codecs, seed, report)
+    return sets
 
 
 def load_parts(model: SkyReelsV4Transformer, stage: Stage, workdir: Path) -> None:

@@ -20,7 +20,8 @@ from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.tasks.states import audio_state, video_state
 from openreels.training.latents import Bucket, LatentSet
 from openreels.training.optimizers import muon_and_adamw
-from openreels.types import Context, StreamState
+from openreels.training.text_encoder import AttributeHeads, scene_attributes, slot_losses
+from openreels.types import StreamState
 from openreels.world import captions
 
 __all__ = ["Share", "Stage", "StageTask", "TimeSampling"]
@@ -66,7 +67,8 @@ class Share:
 class Stage:
     """One stage, complete.
 
-    streams: which towers run ("video", "audio"); learns: which parts get gradients ("video", "audio", "cross").
+    streams: which towers run ("video", "audio"); learns: which parts get gradients ("video", "audio", "cross", "text").
+    "text" finishes the text encoder together with the pictures; in all other stages it is frozen.
     starts_from: part -> the stage whose weights it starts with (none: freshly initialised).
     minutes_share: of a run's wall-clock budget. text_dropout, cross_dropout: share of samples without prompt / tie.
     """
@@ -98,15 +100,23 @@ class StageTask:
     """One stage as a task of the training loop."""
 
     def __init__(
-        self, stage: Stage, model: SkyReelsV4Transformer, encoder: TextEncoder, latents: Mapping[Bucket, LatentSet]
+        self,
+        stage: Stage,
+        model: SkyReelsV4Transformer,
+        encoder: TextEncoder,
+        latents: Mapping[Bucket, LatentSet],
+        heads: AttributeHeads | None = None,
     ):
         self.stage, self.model, self.encoder, self.latents = stage, model, encoder, latents
         self.name = stage.name
-        self.modules: Mapping[str, nn.Module] = {"transformer": model}
-        encoder.model.requires_grad_(False)
+        self.modules: dict[str, nn.Module] = {"transformer": model}
+        self.heads = heads if "text" in stage.learns else None
+        encoder.model.requires_grad_(self.heads is not None)
+        if self.heads is not None:
+            self.modules |= {"encoder": encoder.model, "heads": self.heads}
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(part_of(name) in stage.learns and self._reached(name))
-        self.optimizers = muon_and_adamw([model], muon_lr=stage.muon_lr, adamw_lr=stage.adamw_lr)
+        self.optimizers = muon_and_adamw(self.modules.values(), muon_lr=stage.muon_lr, adamw_lr=stage.adamw_lr)
         weights = torch.tensor([share.weight for share in stage.shares])
         self.cumulative = (weights / weights.sum()).cumsum(0)
 
@@ -127,7 +137,9 @@ class StageTask:
         form = float(torch.rand((), generator=shared))
         data = self.latents[share.bucket]
         index = torch.randint(len(data), (share.batch,), generator=generator)
-        context = self._captions(data, index, form, generator)
+        texts = self._captions(data, index, form, generator)
+        with torch.autocast(self.model.device.type, torch.bfloat16), torch.set_grad_enabled(self.heads is not None):
+            context = self.encoder(texts)
         t_video_B, t_audio_B = self.stage.times.draw(share.batch, generator)
         if "audio" in self.stage.learns and "video" not in self.stage.learns and "video" in self.stage.streams:
             # Following a picture: half of the clips show it finished, half at any other time.
@@ -137,16 +149,22 @@ class StageTask:
         video = audio = video_target = audio_target = None
         if "video" in self.stage.streams:
             blank = video_state(data.video_shape, share.batch)
-            video, video_target = on_path(blank, data.video_BNC[index].float(), t_video_B, generator)
+            video, video_target = on_path(blank, data.latents["video"][index].float(), t_video_B, generator)
         if "audio" in self.stage.streams:
             blank = audio_state(data.audio_shape, data.video_shape.latent_frames, share.batch)
-            audio, audio_target = on_path(blank, data.audio_BAC[index].float(), t_audio_B, generator)
+            audio, audio_target = on_path(blank, data.latents["audio"][index].float(), t_audio_B, generator)
         joint = video is not None and audio is not None
         with torch.autocast(self.model.device.type, torch.bfloat16):
             video_v, audio_v = self.model(
                 video, audio, context, tie_B if joint else None, video_listens="video" in self.stage.learns
             )
         loss, shown = torch.zeros(()), {}
+        if self.heads is not None:
+            # Stills say nothing of motion and sound: reading them out keeps the encoder from forgetting their words.
+            kept = [row for row, text in enumerate(texts) if text]
+            targets = torch.tensor([scene_attributes(data.scene(i)) for i in index[kept].tolist()])
+            losses, rights = slot_losses(self.heads(context.hidden_BLD[kept], context.mask_BL[kept]), targets)
+            loss, shown["read"] = loss + losses.mean(), rights.mean().item()
         if video is not None and "video" in self.stage.learns:
             error = flow_error(video_v, video_target, t_video_B)
             loss, shown["video"] = loss + error, error.item()
@@ -155,19 +173,17 @@ class StageTask:
             loss, shown["audio"] = loss + self.stage.audio_weight * error, error.item()
         return loss, shown
 
-    def _captions(self, data: LatentSet, index: Tensor, form: float, generator: torch.Generator) -> Context:
+    def _captions(self, data: LatentSet, index: Tensor, form: float, generator: torch.Generator) -> list[str]:
         """One wording for the whole batch (its lengths are alike, little padding), empty for some samples."""
         batch = len(index)
         seeds = torch.randint(2**31, (batch,), generator=generator).tolist()
         dropped = (torch.rand(batch, generator=generator) < self.stage.text_dropout).tolist()
         forms = ("short_en", "short_en", "long_en", "structured_en", "short_zh", "structured_zh", "long_en", "structured_en")
         name = forms[int(form * len(forms))]
-        texts = [
+        return [
             "" if drop else getattr(captions(data.scene(i), seed), name)
             for i, seed, drop in zip(index.tolist(), seeds, dropped, strict=True)
         ]
-        with torch.autocast(self.encoder.model.device.type, torch.bfloat16):
-            return self.encoder.encode(texts)
 
 
 def on_path(

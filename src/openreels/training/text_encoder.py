@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from openreels.encoders.text import TextEncoder, new_text_encoder, train_tokenizer
+from openreels.training.checkpoint import load_checkpoint
 from openreels.training.loop import LoopConfig, run
 from openreels.training.optimizers import muon_and_adamw
 from openreels.world import (
@@ -30,11 +31,13 @@ from openreels.world import (
     sample_scene,
 )
 
-__all__ = ["AttributeHeads", "TextEncoderTask", "scene_attributes", "train_text_encoder"]
+__all__ = ["AttributeHeads", "TextEncoderTask", "scene_attributes", "slot_losses", "train_text_encoder"]
 
 NONE = "none"
+NUMBERS = ("first", "second")
 DIRECTED = tuple(f"{kind} {way}" for kind in ("slide", "roll", "collide") for way in ("left", "right"))
 SUBJECT_SLOTS = {
+    "side": (NONE, "left", "right"),
     "kind": (NONE, *SHAPES, *FACES),
     "colour": (NONE, *COLOURS),
     "size": (NONE, "small", "large"),
@@ -46,24 +49,26 @@ SLOTS: dict[str, tuple[str, ...]] = {
     "background": BACKGROUNDS,
     "night": ("day", "night"),
     "music": (NONE, *MOODS),
-    **{f"{side} {slot}": values for side in ("first", "second") for slot, values in SUBJECT_SLOTS.items()},
+    **{f"{number} {slot}": values for number in NUMBERS for slot, values in SUBJECT_SLOTS.items()},
 }
+SHARED_SLOTS = len(SLOTS) - 2 * len(SUBJECT_SLOTS)
 
 
 def scene_attributes(scene: Scene) -> list[int]:
-    """The class of every slot of `SLOTS`, subjects from left to right."""
+    """The class of every slot of `SLOTS`, in its order."""
     found = {
         "background": scene.background,
         "night": "night" if scene.night else "day",
         "music": scene.melody.mood if scene.melody else NONE,
     }
-    subjects = sorted(scene.subjects, key=lambda subject: subject.motion.x)
-    for side, subject in zip(("first", "second"), (*subjects, None, None), strict=False):
+    sides = ("left", "right") if len(scene.subjects) == 2 else (NONE,)
+    for number, subject, side in zip(NUMBERS, (*scene.subjects, None), (*sides, NONE), strict=False):
         facts = dict.fromkeys(SUBJECT_SLOTS, NONE)
         if subject is not None:
             motion = subject.motion
             directed = motion.kind in ("slide", "roll", "collide")
             facts = {
+                "side": side,
                 "kind": subject.kind,
                 "colour": subject.colour,
                 "size": subject.size,
@@ -71,7 +76,7 @@ def scene_attributes(scene: Scene) -> list[int]:
                 "motion": f"{motion.kind} {'right' if motion.distance > 0 else 'left'}" if directed else motion.kind,
                 "voice": subject.speech.voice if subject.speech else NONE,
             }
-        found |= {f"{side} {slot}": value for slot, value in facts.items()}
+        found |= {f"{number} {slot}": value for slot, value in facts.items()}
     return [values.index(found[slot]) for slot, values in SLOTS.items()]
 
 
@@ -89,8 +94,27 @@ class AttributeHeads(nn.Module):
         return [head(pooled_BSD[:, slot]) for slot, head in enumerate(self.classify)]
 
 
+def slot_losses(logits: list[Tensor], target_BS: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss and correctness (B, S) under the better assignment of the two subjects."""
+    own = len(SUBJECT_SLOTS)
+    swapped_BS = torch.cat(
+        [target_BS[:, :SHARED_SLOTS], target_BS[:, SHARED_SLOTS + own :], target_BS[:, SHARED_SLOTS:-own]], dim=1
+    )
+    losses, rights = [], []
+    for target in (target_BS, swapped_BS):
+        pairs = list(zip(logits, target.unbind(1), strict=True))
+        losses.append(torch.stack([nn.functional.cross_entropy(x, t, reduction="none") for x, t in pairs], dim=1))
+        rights.append(torch.stack([(x.argmax(-1) == t).float() for x, t in pairs], dim=1))
+    swap_B1 = (losses[1].sum(1) < losses[0].sum(1))[:, None]
+    return torch.where(swap_B1, losses[1], losses[0]), torch.where(swap_B1, rights[1], rights[0])
+
+
 class TextEncoderTask:
-    """Mean cross-entropy over the slots on fresh captions at every step."""
+    """Cross-entropy over the slots, on fresh captions at every step; every second one has two subjects.
+
+    Captions name two subjects in either order, so which of them is "first" is the encoder's choice: the loss takes the
+    better of both assignments. What must be learned is which colour, motion and material belong together.
+    """
 
     name = "text_encoder"
 
@@ -105,17 +129,28 @@ class TextEncoderTask:
         return self.batch
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        seeds = torch.randint(2**40, (self.batch,), generator=generator).tolist()
-        scenes = [sample_scene(s, duration=2.0) for s in seeds]
+        seeds = torch.randint(2**40, (4 * self.batch,), generator=generator).tolist()
+        drawn = [(seed, sample_scene(seed, duration=2.0)) for seed in seeds]
+        pairs = [item for item in drawn if len(item[1].subjects) == 2][: self.batch // 2]
+        singles = [item for item in drawn if len(item[1].subjects) == 1][: self.batch - len(pairs)]
+        seeds, scenes = zip(*pairs, *singles, strict=True)
         with torch.autocast(self.encoder.model.device.type, torch.bfloat16):
-            context = self.encoder([random_caption(scene, s) for scene, s in zip(scenes, seeds, strict=True)])
+            context = self.encoder([random_caption(scene, seed) for seed, scene in zip(seeds, scenes, strict=True)])
         target_BS = torch.tensor([scene_attributes(scene) for scene in scenes])
-        logits = self.heads(context.hidden_BLD, context.mask_BL)
-        losses = [nn.functional.cross_entropy(x, target_BS[:, s]) for s, x in enumerate(logits)]
-        right_S = torch.stack([(x.argmax(-1) == target_BS[:, s]).float().mean() for s, x in enumerate(logits)])
+        loss_BS, right_BS = slot_losses(self.heads(context.hidden_BLD, context.mask_BL), target_BS)
         names = list(SLOTS)
-        shown = {slot: float(right_S[names.index(f"first {slot}")]) for slot in ("kind", "colour", "motion")}
-        return torch.stack(losses).mean(), shown
+        shown = {slot: float(right_BS[:, names.index(f"first {slot}")].mean()) for slot in ("kind", "colour", "motion")}
+        return loss_BS.mean(), shown
+
+
+def trained_heads(workdir: Path, width: int) -> AttributeHeads:
+    """The heads as pretraining left them; fresh ones where its checkpoint is gone."""
+    heads = AttributeHeads(width)
+    state = load_checkpoint(workdir / "text_encoder.pt")
+    if state is not None:
+        found = {key.removeprefix("heads."): value for key, value in state["ema"].items() if key.startswith("heads.")}
+        heads.load_state_dict(found)
+    return heads
 
 
 def train_text_encoder(

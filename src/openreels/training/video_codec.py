@@ -11,6 +11,7 @@ from torch import Tensor
 
 from openreels.codecs.video import PocketVideoVAE
 from openreels.training.loop import LoopConfig, run
+from openreels.training.optimizers import muon_and_adamw
 from openreels.world.rendering import render_frames
 from openreels.world.sampling import sample_scene
 
@@ -57,10 +58,10 @@ class VideoCodecTask:
 
     name = "video_codec"
 
-    def __init__(self, vae: PocketVideoVAE, pool: ClipPool, batch: int = 16, lr: float = 1e-3, kl: float = 1e-3):
-        self.vae, self.pool, self.batch, self.kl = vae.to(memory_format=torch.channels_last), pool, batch, kl
+    def __init__(self, vae: PocketVideoVAE, pool: ClipPool, batch: int = 16, kl: float = 3e-4):
+        self.vae, self.pool, self.batch, self.kl = vae, pool, batch, kl
         self.modules = {"vae": vae}
-        self.optimizers = [torch.optim.AdamW(vae.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=0.01)]
+        self.optimizers = muon_and_adamw([vae], muon_lr=0.01, adamw_lr=1e-3)
 
     @property
     def samples_per_step(self) -> int:

@@ -1,0 +1,157 @@
+"""The strict judge of shapes: the soft outline of a subject, frame by frame, against silhouettes drawn by the world.
+
+Every outline is brought to one area and centred, then compared with each kind at several sizes, places and (for what may
+turn) angles. Besides the world's kinds there are impostors: smooth blobs, ellipses, diamonds and the like. What looks
+most like an impostor, or not enough like anything, is no shape at all.
+
+Legend: T frames  H, W pixels  N frames judged  P = SIDE * SIDE pixels of the standard window  M templates.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openreels.evaluation.subjects import Thing, subject_distance
+from openreels.world import FACES, SHAPES
+from openreels.world.shapes import OUTLINES
+
+__all__ = ["judge_shape", "outline_scores", "soft_outlines"]
+
+SIDE = 36
+STANDARD_RADIUS = 10.0  # of the disc whose area every outline is brought to
+LEAST_LIKENESS = 0.80  # overlap with the best template, 0..1; the world's own frames reach 0.95, through a codec 0.9
+MOST_FRAMES = 12  # judged per clip: those in which the subject moves least, because any codec smears the others
+SIZES = (0.92, 0.96, 1.0, 1.04, 1.08)
+SHIFTS = (-1.2, -0.6, 0.0, 0.6, 1.2)
+STAR_ANGLES = 8
+
+
+def _grid(side: int, fine: int) -> tuple[Tensor, Tensor]:
+    """x, y of the sub-pixel centres of a window, in pixels from its centre."""
+    line = (torch.arange(side * fine, dtype=torch.float32) + 0.5) / fine - side / 2
+    return line[None, :].expand(side * fine, -1), line[:, None].expand(-1, side * fine)
+
+
+def _turned(kind: str, angle: float):
+    cosine, sine = float(np.cos(angle)), float(np.sin(angle))
+
+    def outline(x: Tensor, y: Tensor) -> Tensor:
+        return OUTLINES[kind](cosine * x + sine * y, cosine * y - sine * x)
+
+    return outline
+
+
+def _impostors() -> dict:
+    def ellipse(stretch: float):
+        return lambda x, y: ((x / stretch).square() + (y * stretch).square()).sqrt() - 1.0
+
+    def pentagon(x: Tensor, y: Tensor) -> Tensor:
+        sides = [x * float(np.sin(a)) + y * float(np.cos(a)) for a in np.arange(5) * 2 * np.pi / 5]
+        return torch.stack(sides).amax(0) - 0.85
+
+    return {
+        "tall ellipse": ellipse(0.8),
+        "wide ellipse": ellipse(1.25),
+        "diamond": _turned("box", np.pi / 4),
+        "hanging triangle": _turned("triangle", np.pi),
+        "hanging heart": _turned("heart", np.pi),
+        "pentagon": pentagon,
+        # Soft edges instead of sharp ones: the outline of something out of focus.
+        "blob": lambda x, y: ((x * x + y * y).sqrt() - 1.0) * 0.09,
+        "faint blob": lambda x, y: ((x * x + y * y).sqrt() - 0.9) * 0.05,
+    }
+
+
+@cache
+def _templates() -> tuple[tuple[str, ...], Tensor, Tensor]:
+    """Names (M,), pictures (M, P) in 0..1, and their sums of squares (M,)."""
+    outlines = [(kind, _turned(kind, 0.0)) for kind in (*SHAPES, *FACES)]
+    outlines += [("star", _turned("star", 2 * np.pi / 5 * i / STAR_ANGLES)) for i in range(1, STAR_ANGLES)]
+    outlines += list(_impostors().items())
+    names, pictures = [], []
+    x, y = _grid(SIDE, 2)
+    for name, outline in outlines:
+
+        def cover(scale: float, x0: float, y0: float, outline=outline) -> Tensor:
+            return (0.5 - outline((x - x0) / scale, (y - y0) / scale) * scale).clamp(0.0, 1.0)
+
+        first = cover(10.0, 0.0, 0.0)
+        middle_x, middle_y = ((first * axis).sum().item() / first.sum().item() / 10.0 for axis in (x, y))
+        scale = 10.0 * (np.pi * STANDARD_RADIUS**2 / (first.sum().item() / 4)) ** 0.5
+        for size in SIZES:
+            own = scale * size
+            for dx in SHIFTS:
+                for dy in SHIFTS:
+                    names.append(name)
+                    pictures.append(cover(own, dx - middle_x * own, dy - middle_y * own))
+    fine = torch.stack(pictures)[:, None]
+    pictures_MP = torch.nn.functional.avg_pool2d(fine, 2)[:, 0].flatten(1)
+    return tuple(names), pictures_MP, pictures_MP.square().sum(1)
+
+
+def soft_outlines(thing: Thing, frames_NHWC: Tensor, distance_NHW: Tensor, chosen: np.ndarray) -> Tensor:
+    """How much of each pixel is the subject, 0..1, in standard windows round it: (N, SIDE, SIDE).
+
+    frames, distance: those numbered `chosen` only. A pixel belongs to the subject as far as it is nearer to the subject's
+    colour than to the stage, so a half-covered pixel at the edge counts half, whatever the contrast.
+    """
+    mask_NHW = torch.from_numpy(thing.mask_THW[chosen])
+    near_NHW = torch.nn.functional.max_pool2d(mask_NHW[:, None].float(), 7, 1, 3)[:, 0] > 0
+    own_M = subject_distance(frames_NHWC[near_NHW], thing.colour)
+    stage_M = distance_NHW[near_NHW]
+    alpha_NHW = torch.zeros(distance_NHW.shape)
+    alpha_NHW[near_NHW] = ((stage_M / (stage_M + own_M + 3.0) - 0.2) / 0.6).clamp(0.0, 1.0)
+    _, height, width = alpha_NHW.shape
+    mass_N = alpha_NHW.sum((1, 2)).clamp(min=1.0)
+    x_W, y_H = torch.arange(width) + 0.5, torch.arange(height) + 0.5
+    middle_x = (alpha_NHW.sum(1) * x_W).sum(1) / mass_N
+    middle_y = (alpha_NHW.sum(2) * y_H).sum(1) / mass_N
+    scale_N = (mass_N / np.pi).sqrt() / STANDARD_RADIUS
+    x, y = _grid(SIDE, 1)
+    to_x = (middle_x[:, None, None] + x * scale_N[:, None, None]) * (2.0 / width) - 1.0
+    to_y = (middle_y[:, None, None] + y * scale_N[:, None, None]) * (2.0 / height) - 1.0
+    return torch.nn.functional.grid_sample(
+        alpha_NHW[:, None], torch.stack([to_x, to_y], -1), padding_mode="zeros", align_corners=False
+    )[:, 0]
+
+
+def outline_scores(windows_NYX: Tensor) -> tuple[tuple[str, ...], Tensor]:
+    """Overlap (intersection over union of soft masks, 0..1) of each window with each template, (N, M)."""
+    names, pictures_MP, power_M = _templates()
+    windows_NP = windows_NYX.flatten(1)
+    common_NM = windows_NP @ pictures_MP.T
+    return names, common_NM / (windows_NP.square().sum(1)[:, None] + power_M - common_NM)
+
+
+def _calm_frames(thing: Thing, height: int, width: int) -> np.ndarray:
+    """Frames in which the subject is whole and moves least, in order."""
+    box_T4 = thing.box_T4
+    whole_T = (box_T4[:, 0] > 0) & (box_T4[:, 1] > 0) & (box_T4[:, 2] < width) & (box_T4[:, 3] < height)
+    step = np.hypot(np.diff(thing.x_T), np.diff(thing.y_T))
+    speed_T = np.fmax(np.concatenate([[0.0], step]), np.concatenate([step, [0.0]]))
+    speed_T = np.where(np.isfinite(speed_T), speed_T, 99.0)
+    candidates = np.flatnonzero(whole_T & thing.seen_T)
+    calm = candidates[np.argsort(speed_T[candidates], kind="stable")[: max(MOST_FRAMES, len(candidates) // 3)]]
+    return np.sort(calm)[:: max(1, len(calm) // MOST_FRAMES)][:MOST_FRAMES]
+
+
+def judge_shape(thing: Thing, frames_THWC: Tensor, distance_THW: Tensor) -> tuple[str | None, float]:
+    """The kind that more than half of the judged frames show (None: no such), and the mean likeness to it, 0..1."""
+    frames = _calm_frames(thing, *distance_THW.shape[1:])
+    if not len(frames) or thing.colour is None:
+        return None, 0.0
+    names, scores_NM = outline_scores(soft_outlines(thing, frames_THWC[frames], distance_THW[frames], frames))
+    best = scores_NM.max(1)
+    votes = [
+        names[i] if value >= LEAST_LIKENESS and names[i] in OUTLINES else None
+        for value, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ]
+    kind, count = Counter(votes).most_common(1)[0]
+    if kind is None or count * 2 <= len(frames):
+        return None, float(best.values.mean())
+    return kind, float(np.mean([value for value, vote in zip(best.values.tolist(), votes, strict=True) if vote == kind]))

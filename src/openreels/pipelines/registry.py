@@ -1,0 +1,56 @@
+"""The models that come with this package and what each can do; cheap to import, so that wishes are checked first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.resources import files
+from pathlib import Path
+
+from openreels.media.aspect import ASPECTS
+from openreels.request import Capabilities, RequestError
+
+__all__ = ["POCKET", "ModelCard", "available", "find", "folder_of"]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """name: what `--model` takes. description: one line for people."""
+
+    name: str
+    description: str
+    capabilities: Capabilities
+
+
+POCKET = Capabilities(
+    tasks=("t2av", "t2v", "t2a"),
+    durations=(1.0, 4.0),
+    resolutions=("64p",),
+    aspects=tuple(ASPECTS),
+    fps=Fraction(16),
+    sample_rate=16_000,
+)
+
+
+def available() -> list[ModelCard]:
+    """Every model that loads by its name alone."""
+    return [ModelCard("pocket", "trained from scratch on a procedural world; runs on two CPU cores", POCKET)]
+
+
+def folder_of(name: str) -> Path:
+    """Where the weights of a model of `available` lie inside this package."""
+    return Path(str(files("openreels") / "weights" / name))
+
+
+def find(name: str) -> Path | str:
+    """Where the weights of a model are: a folder, or the hub id itself. Raises RequestError."""
+    if name in {card.name for card in available()}:
+        folder = folder_of(name)
+        if not (folder / "model_index.json").is_file():
+            raise RequestError(f"the weights of {name} are missing in {folder}; reinstall, or train them: openreels train {name}")
+        return folder
+    if Path(name).is_dir():
+        return Path(name)
+    if "/" in name:
+        return name
+    raise RequestError(f"model must be one of {', '.join(card.name for card in available())}, a folder or a hub id, not {name!r}")
