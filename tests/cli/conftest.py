@@ -15,7 +15,7 @@ from openreels.cli.__main__ import main
 from openreels.media import Clip
 from openreels.media.aspect import ASPECTS, frame_size, short_side
 from openreels.media.timing import frames_for, samples_for
-from openreels.request import Capabilities, Request
+from openreels.request import Capabilities, Request, RequestError
 
 POCKET = Capabilities(("t2av", "t2v", "t2a"), (1, 4), ("64p",), tuple(ASPECTS), Fraction(16), 16_000)
 
@@ -49,6 +49,12 @@ class NoiseReel:
         return Clip(frames, fps, audio, rate)
 
 
+def find(name: str) -> str:
+    if name != "pocket":
+        raise RequestError(f"model must be one of pocket, a folder or a hub id, not {name!r}")
+    return name
+
+
 @pytest.fixture
 def reel(monkeypatch) -> type[NoiseReel]:
     """Installs the model as "pocket"; loads are counted in `reel.loads`."""
@@ -61,6 +67,7 @@ def reel(monkeypatch) -> type[NoiseReel]:
     pipelines, registry = ModuleType("openreels.pipelines"), ModuleType("openreels.pipelines.registry")
     pipelines.load = load
     registry.available = lambda: [Card("pocket", "Small, on a CPU.", POCKET)]
+    registry.find = find
     monkeypatch.setitem(sys.modules, "openreels.pipelines", pipelines)
     monkeypatch.setitem(sys.modules, "openreels.pipelines.registry", registry)
     return NoiseReel

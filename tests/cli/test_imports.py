@@ -31,6 +31,16 @@ def test_a_request_and_a_clip_need_no_torch():
     assert "torch" not in modules
 
 
+def test_what_a_model_cannot_do_is_known_without_torch():
+    modules = loaded_by(
+        "from openreels.cli.__main__ import main\n"
+        "assert main(['generate', 'x', '-o', 'a.mp4', '--duration', '100']) == 2\n"
+        "assert main(['generate', 'x', '-o', 'a.mp4', '--model', 'nothing']) == 2\n"
+        "assert main(['models']) == 0"
+    )
+    assert "torch" not in modules
+
+
 def test_names():
     import openreels
 

@@ -32,7 +32,7 @@ from openreels.training.loop import LoopConfig
 # Two threads that share busy cores wait for each other: slower than one at these sizes.
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY_VAE = {"width": 24, "hidden": 32, "latent_channels": 6, "encoder_layers": 1, "decoder_layers": 1}
-TINY_VOCODER = {"width": 16, "layers": 2, "hidden": 24}
+TINY_VOCODER = {"width": 32, "layers": 2, "hidden": 48}
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -35,14 +35,12 @@ def make(
 
     begin = perf_counter()
     with progress_bar(f"{model} generates", quiet=as_json) as progress:
-        from openreels.media.recipe import Recipe
         from openreels.pipelines import load
 
         reel = load(model)
-        recipe = Recipe.here(request.model_dump(mode="json"), reel.name, reel.weight_hash)
+        recipe = reel.recipe(request)
         before(recipe)
         clip = reel(request, progress)
-        clip = replace(clip, metadata={**clip.metadata, **recipe.to_metadata()})
         clip.save(output)
     seconds = perf_counter() - begin
 
@@ -53,15 +51,14 @@ def make(
 
 
 def check_model(request: Request, model: str) -> None:
-    """Raises RequestError where the registry knows that the model does not exist, or cannot do what is asked.
+    """Raises RequestError where there is no such model, or where it is known not to do what is asked.
 
-    A folder or hub id ("owner/name") is not in the registry: it is checked when it loads.
+    What a folder or a hub id can do is known only when it has loaded; it checks for itself then.
     """
-    from openreels.pipelines.registry import available
-    from openreels.request import RequestError, check
+    from openreels.pipelines.registry import available, find
+    from openreels.request import check
 
     known = {card.name: card.capabilities for card in available()}
     if model in known:
         check(request, known[model], model, known)
-    elif "/" not in model and not Path(model).is_dir():
-        raise RequestError(f"model must be one of {', '.join(known)}, a folder or a hub id, not {model!r}")
+    find(model)

@@ -30,23 +30,19 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON."
         )
         return
 
-    from rich.console import Console
-    from rich.table import Table
+    from openreels.cli.terminal import show_facts
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("model", "tasks", "seconds", "sizes", "aspects", "fps", "sound", ""):
-        table.add_column(heading)
     for card in cards:
         can = card.capabilities
         shortest, longest = can.durations
-        table.add_row(
-            card.name,
-            " ".join(can.tasks),
-            f"{shortest:g}-{longest:g}",
-            " ".join(can.resolutions),
-            " ".join(can.aspects),
-            f"{float(can.fps):g}",
-            f"{can.sample_rate:,} Hz" if can.sample_rate else "none",
-            card.description,
+        print(f"{card.name}: {card.description}")
+        show_facts(
+            {
+                "  tasks": ", ".join(can.tasks),
+                "  duration": f"{shortest:g} to {longest:g} s",
+                "  resolution": ", ".join(can.resolutions),
+                "  aspect": ", ".join(can.aspects),
+                "  fps": f"{float(can.fps):g}",
+                "  sound": f"{can.sample_rate:,} Hz" if can.sample_rate else "none",
+            }
         )
-    Console().print(table)

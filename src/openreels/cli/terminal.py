@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-__all__ = ["progress_bar", "show_facts", "show_json", "warn", "whole_number"]
+__all__ = ["number_above_zero", "progress_bar", "show_facts", "show_json", "warn", "whole_number"]
 
 
 def show_json(result: Mapping[str, Any] | list[Any]) -> None:
@@ -54,6 +54,17 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def number_above_zero(text: str) -> float:
+    """The parser of a flag."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise typer.BadParameter(f"accepted is a number above 0, not {text!r}")
+    return number
 
 
 @contextmanager

@@ -132,13 +132,13 @@ class PocketVocoder(ModelMixin, ConfigMixin):
         self.norm_in = nn.LayerNorm(width)
         self.blocks = nn.ModuleList([ConvNeXtBlock(width, hidden, kernel_size) for _ in range(layers)])
         self.norm_out = nn.LayerNorm(width)
-        self.head = nn.Linear(width, 2 * num_mels + 3 * self.spec.bins + 2 * _STEPS)
+        self.leave = nn.Linear(width, 2 * num_mels + 3 * self.spec.bins + 2 * _STEPS)
         with torch.no_grad():
             # Starts as shaped noise with quiet tones and a quieter rest, already at the right level everywhere.
-            self.head.weight.mul_(0.1)
-            self.head.bias.zero_()
-            self.head.bias[:num_mels] = -1.0
-            self.head.bias[2 * num_mels + self.spec.bins : 2 * num_mels + 2 * self.spec.bins] = -2.0
+            self.leave.weight.mul_(0.1)
+            self.leave.bias.zero_()
+            self.leave.bias[:num_mels] = -1.0
+            self.leave.bias[2 * num_mels + self.spec.bins : 2 * num_mels + 2 * self.spec.bins] = -2.0
 
     def parts(self, mel_BMT: Tensor) -> VocoderParts:
         """The network alone. mel_BMT: normalised log-mel picture."""
@@ -148,7 +148,7 @@ class PocketVocoder(ModelMixin, ConfigMixin):
         hidden_BTD = self.norm_in(self.embed(padded_BMT).transpose(1, 2))
         for block in self.blocks:
             hidden_BTD = block(hidden_BTD)
-        out_BTX = self.head(self.norm_out(hidden_BTD)).float()
+        out_BTX = self.leave(self.norm_out(hidden_BTD)).float()
         sizes = [spec.bands, spec.bands, spec.bins, spec.bins, spec.bins, 2 * _STEPS]
         tone, bend, noise, rest, phase, loudness = out_BTX.split(sizes, dim=2)
 

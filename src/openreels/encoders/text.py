@@ -76,7 +76,9 @@ def train_tokenizer(captions: Iterable[str], vocabulary: int = 2048) -> PreTrain
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>")
 
 
-def new_text_encoder(tokenizer: PreTrainedTokenizerFast, width: int = 128, layers: int = 4, heads: int = 4) -> TextEncoder:
+def new_text_encoder(
+    tokenizer: PreTrainedTokenizerFast, width: int = 128, layers: int = 4, heads: int = 4
+) -> TextEncoder:
     """A fresh encoder of about a million parameters at the default size."""
     config = T5Config(
         vocab_size=len(tokenizer),

@@ -1,4 +1,5 @@
-"""Which place a clip shows and whether it is night: the clip's standing picture against empty stages drawn by the world.
+"""Which place a clip shows and whether it is night: the clip's standing picture against empty stages drawn by the
+world.
 
 Legend: T frames  H, W pixels  C = 3 channels, 0..255  V stages of one sort (one per variant)  K palette colours.
 All pictures here have a short side of `UNIT` pixels.
@@ -22,8 +23,8 @@ VARIANTS = 256
 MARGIN = 8  # rows kept above and below a stage, so that it can be moved to any floor
 FLOORS = np.arange(0.118, 0.2121, 1 / 128)  # height of the floor line above the lower border, short sides
 CAP = 48.0  # a pixel farther than this from the stage is hidden by something, or plain wrong: how far does not matter
-# Mean capped distance of the better part of the pixels up to which a picture counts as that place (the largest face hides
-# 40% of it). True clips stay below 0.05, blurred ones below 0.15, a flat colour or noise is far above.
+# Mean capped distance of the better part of the pixels up to which a picture counts as that place (the largest face
+# hides 40% of it). True clips stay below 0.05, blurred ones below 0.15, a flat colour or noise is far above.
 VISIBLE = 0.55
 ACCEPT = 0.22
 
@@ -33,7 +34,8 @@ class Scenery:
     """What was found. background: of BACKGROUNDS, None when nothing fits. night: None likewise.
 
     misfit: mean capped distance 0..1 to the stage. floor: y of the floor line in pixels from the top.
-    plate_HWC: the empty stage, float32. palette_HKC: colours that this place may show in each row, padded by repetition.
+    plate_HWC: the empty stage, float32. palette_HKC: colours that this place may show in each row, padded by
+    repetition.
     """
 
     background: str | None
@@ -45,7 +47,9 @@ class Scenery:
 
 
 def _stages(background: str, night: bool, variants: list[int], floors: list[float], height: int, width: int, margin: int):
-    """Empty stages, uint8 (V, height + 2 margin, width, 3); `floors`: short sides above the lower border of the window."""
+    """Empty stages, uint8 (V, height + 2 margin, width, 3); `floors`: short sides above the lower border of the
+    window.
+    """
     short = min(height, width)
     scenes = [
         Scene(0, 1.0, width / height, background, night, height / short * 0.5 - floor, variant, ())
@@ -74,7 +78,9 @@ def _coarse(half_VHWC: Tensor) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _coarse_bank(height: int, width: int) -> tuple[list[tuple[str, bool, int]], Tensor]:
-    """Some variants of every place at every other floor, coarse: names (place, night, shift) and (V, H / 4, W / 4, 3)."""
+    """Some variants of every place at every other floor, coarse: names (place, night, shift) and (V, H / 4, W / 4,
+    3).
+    """
     names, parts = [], []
     for background in BACKGROUNDS:
         for night in (False, True):

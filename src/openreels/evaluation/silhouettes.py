@@ -1,8 +1,8 @@
 """The strict judge of shapes: the soft outline of a subject, frame by frame, against silhouettes drawn by the world.
 
-Every outline is brought to one area and centred, then compared with each kind at several sizes, places and (for what may
-turn) angles. Besides the world's kinds there are impostors: smooth blobs, ellipses, diamonds and the like. What looks
-most like an impostor, or not enough like anything, is no shape at all.
+Every outline is brought to one area and centred, then compared with each kind at several sizes, places and (for what
+may turn) angles. Besides the world's kinds there are impostors: smooth blobs, ellipses, diamonds and the like. What
+looks most like an impostor, or not enough like anything, is no shape at all.
 
 Legend: T frames  H, W pixels  N frames judged  P = SIDE * SIDE pixels of the standard window  M templates.
 """
@@ -97,8 +97,8 @@ def _templates() -> tuple[tuple[str, ...], Tensor, Tensor]:
 def soft_outlines(thing: Thing, frames_NHWC: Tensor, distance_NHW: Tensor, chosen: np.ndarray) -> Tensor:
     """How much of each pixel is the subject, 0..1, in standard windows round it: (N, SIDE, SIDE).
 
-    frames, distance: those numbered `chosen` only. A pixel belongs to the subject as far as it is nearer to the subject's
-    colour than to the stage, so a half-covered pixel at the edge counts half, whatever the contrast.
+    frames, distance: those numbered `chosen` only. A pixel belongs to the subject as far as it is nearer to the
+    subject's colour than to the stage, so a half-covered pixel at the edge counts half, whatever the contrast.
     """
     mask_NHW = torch.from_numpy(thing.mask_THW[chosen])
     near_NHW = torch.nn.functional.max_pool2d(mask_NHW[:, None].float(), 7, 1, 3)[:, 0] > 0

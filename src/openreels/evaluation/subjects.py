@@ -68,13 +68,16 @@ def _colour_distance(pixels_NC: Tensor, stage_NC: Tensor) -> Tensor:
         own_NC = (pixels_NC - through * stage_NC) / (1.0 - through)
         along_NK = (own_NC @ _RGB_KC.T / power_K).clamp_(DARKEST, BRIGHTEST)
         # |p - s c|^2 without an (N, K, C) array.
-        square_NK = own_NC.square().sum(1)[:, None] - 2.0 * along_NK * (own_NC @ _RGB_KC.T) + along_NK.square() * power_K
+        cross_NK = own_NC @ _RGB_KC.T
+        square_NK = own_NC.square().sum(1)[:, None] - 2.0 * along_NK * cross_NK + along_NK.square() * power_K
         best_NK = torch.minimum(best_NK, square_NK.clamp_(min=0).sqrt_() * (1.0 - through) + 12.0 * through)
     return best_NK
 
 
 def subject_distance(pixels_MC: Tensor, colour: str) -> Tensor:
-    """Distance of pixels to the appearances of one colour, (M,): its shades, and its lit side with white light on top."""
+    """Distance of pixels to the appearances of one colour, (M,): its shades, and its lit side with white light on
+    top.
+    """
     rgb_C = _RGB_KC[COLOUR_NAMES.index(colour)]
     best_M = torch.full((len(pixels_MC),), torch.inf)
     for gleam, darkest in ((0.0, DARKEST), (0.25, 0.8), (0.5, 0.8)):
@@ -85,7 +88,8 @@ def subject_distance(pixels_MC: Tensor, colour: str) -> Tensor:
 
 
 def foreground(frames_THWC: Tensor, scenery: Scenery) -> tuple[Tensor, Tensor, Tensor]:
-    """Distance of each pixel to the empty stage, whether it is foreground, its subject colour's number or -1; (T, H, W).
+    """Distance of each pixel to the empty stage, whether it is foreground, its subject colour's number or -1; (T, H,
+    W).
 
     A shadow on the ground is stage, and so is a blurred stage; so is what another variant of the place might show here,
     unless it is nearly white (a white subject may look like a snow cap).
@@ -234,3 +238,5 @@ def _extend(thing: Thing, t: int, part: _Part, width: int) -> None:
     thing.votes_K += part.votes_K
     thing.mask_THW[t, rows, columns] = True
     thing.last = t
+
+

@@ -45,6 +45,7 @@ class Clip:
                 raise ValueError(f"frames must be (T, H, W, 3) uint8, not {shape} {self.frames.dtype}")
             if not isinstance(self.fps, Fraction | int) or self.fps <= 0:
                 raise ValueError(f"fps must be an exact positive Fraction, not {self.fps!r}")
+            object.__setattr__(self, "fps", Fraction(self.fps))
         if self.audio is not None:
             shape = self.audio.shape
             if self.audio.dtype != np.float32 or len(shape) != 2 or 0 in shape:
@@ -59,7 +60,7 @@ class Clip:
     def duration(self) -> float:
         """Seconds; of the video where there is one."""
         if self.frames is not None:
-            return float(len(self.frames) / Fraction(self.fps))
+            return float(len(self.frames) / self.fps)
         return self.audio.shape[1] / self.sample_rate
 
     @property

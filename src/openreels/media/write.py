@@ -75,29 +75,27 @@ def write_streams(clip: Clip, path: Path, container: str, audio_codec: str) -> N
     options = {"fflags": "+bitexact"}
     if container in ("mp4", "mov", "ipod"):
         # Tags of any name, the index in front; lengths counted in samples (or frames), for milliseconds would round.
-        timescale = sound.rate if sound else Fraction(clip.fps).numerator
+        timescale = sound.rate if sound else clip.fps.numerator
         options |= {"movflags": "+faststart+use_metadata_tags", "movie_timescale": str(timescale)}
 
     with av.open(str(path.absolute()), "w", format=container, options=options) as output:
         output.metadata.update(clip.metadata)
-        if clip.frames is None:
+        video = None if clip.frames is None else video_stream(output, clip)
+        if sound:
             sound.join(output)
-            output.mux(sound.encode_until(sound.samples.shape[1]))
-        else:
-            video = video_stream(output, clip)
+        for index, picture in enumerate(clip.frames if video else ()):
+            output.mux(video.encode(video_frame(picture, index, clip.fps)))
             if sound:
-                sound.join(output)
-            for index, picture in enumerate(clip.frames):
-                output.mux(video.encode(video_frame(picture, index, clip.fps)))
-                if sound:
-                    output.mux(sound.encode_until(samples_for(index + 1, clip.fps, sound.rate)))
+                output.mux(sound.encode_until(samples_for(index + 1, clip.fps, sound.rate)))
+        if video:
             output.mux(video.encode(None))
         if sound:
+            output.mux(sound.encode_until(sound.samples.shape[1]))
             output.mux(sound.stream.encode(None))
 
 
 def video_stream(output: OutputContainer, clip: Clip) -> VideoStream:
-    stream = output.add_stream("libx264", Fraction(clip.fps), VIDEO_OPTIONS)
+    stream = output.add_stream("libx264", clip.fps, VIDEO_OPTIONS)
     height, width = clip.frames.shape[1:3]
     stream.height, stream.width, stream.pix_fmt = height + height % 2, width + width % 2, "yuv420p"
     context = stream.codec_context
@@ -112,7 +110,7 @@ def video_frame(picture: np.ndarray, index: int, fps: Fraction) -> av.VideoFrame
     frame = av.VideoFrame.from_ndarray(even, "rgb24").reformat(
         format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED_RANGE, interpolation="BICUBIC"
     )
-    frame.pts, frame.time_base = index, 1 / Fraction(fps)
+    frame.pts, frame.time_base = index, 1 / fps
     return frame
 
 

@@ -139,9 +139,7 @@ class SingleStreamBlock(nn.Module):
         )
         q, k, v = rearrange(qkv, "b n (three h d) -> three b n h d", three=3, h=self.num_heads)
         q, k = self.norm_qk(q, k)
-        q, k = (
-            torch.cat([apply_rotary(x[:, :tokens], inputs.rotary), x[:, tokens:]], dim=1) for x in (q, k)
-        )
+        q, k = (torch.cat([apply_rotary(x[:, :tokens], inputs.rotary), x[:, tokens:]], dim=1) for x in (q, k))
         attended_BND = attention(q, k, v, inputs.joint_bias).flatten(-2)
         fused = torch.cat([attended_BND, nn.functional.gelu(hidden, approximate="tanh")], dim=-1)
         joint_BND = joint_BND + gate * self.to_out(fused)

@@ -8,10 +8,13 @@ Notable features (paper: SkyReels-V4, arXiv 2602.21818)
     - reference tokens stand before the generated ones at negative time, clean (t = 1), in both towers;
     - one timeline: audio positions are scaled to video latent frames; each stream has a time t of its own.
 
-Legend: B batch, N tokens, R reference tokens, L text tokens, C latent channels, D width, G time groups, P position axes.
+Legend: B batch, N tokens, R reference tokens, L text tokens, C latent channels, D width, G time groups, P position
+axes.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -58,7 +61,9 @@ class Tower(nn.Module):
         clean = torch.cat([reference, reference, torch.ones_like(reference[..., :1])], dim=-1)
         return self.embed(torch.cat([clean, generated], dim=1))
 
-    def inputs(self, state: StreamState, axis_dims: tuple[int, ...], theta: float, text_mask_BL: Tensor) -> StreamInputs:
+    def inputs(
+        self, state: StreamState, axis_dims: tuple[int, ...], theta: float, text_mask_BL: Tensor
+    ) -> StreamInputs:
         times_BG = state.time_B[:, None]
         if state.references:
             times_BG = torch.cat([torch.ones_like(times_BG), times_BG], dim=1)
@@ -105,7 +110,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
     """
 
     _supports_gradient_checkpointing = False
-    _no_split_modules = ["TwinLayer"]
+    _no_split_modules: ClassVar = ["TwinLayer"]
 
     @register_to_config
     def __init__(
@@ -128,7 +133,11 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         dim = num_heads * sum(rope_axis_dims)
         self.video = Tower(video_channels, dim, text_dim, modulation_rank, True, gaussian_skip)
         self.audio = Tower(audio_channels, dim, text_dim, modulation_rank, False, gaussian_skip)
-        bias = {} if time_bias_slope is None else {"reach": time_bias_reach, "knots_per_frame": 4, "slope": time_bias_slope}
+        bias = (
+            {}
+            if time_bias_slope is None
+            else {"reach": time_bias_reach, "knots_per_frame": 4, "slope": time_bias_slope}
+        )
         kinds = [DualStreamBlock] * num_dual_layers + [SingleStreamBlock] * num_single_layers
         self.layers = nn.ModuleList(TwinLayer(kind, dim, num_heads, mlp_ratio, modulation_rank, bias) for kind in kinds)
 

@@ -10,6 +10,7 @@ import torch
 
 from openreels.media import Clip
 from openreels.media.aspect import canvas_size, centre_crop, frame_size, short_side
+from openreels.media.recipe import Recipe
 from openreels.media.timing import frames_for, padded_frames, samples_for
 from openreels.pipelines.registry import POCKET, available, folder_of
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
@@ -60,7 +61,7 @@ class Reel:
         # The text encoder and the sound's codec are small and stay exact; the rest takes the fast type.
         fast = best_dtype(device)
         dtypes = {"transformer": fast, "video_vae": fast, "default": torch.float32}
-        pipeline = SkyReelsV4Pipeline.from_pretrained(folder, torch_dtype=dtypes, local_files_only=True)
+        pipeline = SkyReelsV4Pipeline.from_pretrained(folder, dtype=dtypes, local_files_only=True)
         pipeline.to(device)
         pipeline.video_vae.to(memory_format=torch.channels_last)
         name = next((card.name for card in available() if folder == folder_of(card.name)), str(folder))
@@ -112,8 +113,12 @@ class Reel:
                 parts |= {"frames": picture, "fps": fps}
             if made.audio is not None:
                 parts |= {"audio": made.audio[index : index + 1, :samples].cpu().numpy(), "sample_rate": sample_rate}
-            clips.append(Clip(**parts))
+            clips.append(Clip(**parts, metadata=self.recipe(requests[index]).to_metadata()))
         return clips
+
+    def recipe(self, request: Request) -> Recipe:
+        """What its clip will carry: enough to make it again."""
+        return Recipe.here(request.model_dump(mode="json"), self.name, self.weight_hash)
 
 
 def alike(request: Request) -> tuple:

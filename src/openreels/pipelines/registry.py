@@ -47,10 +47,14 @@ def find(name: str) -> Path | str:
     if name in {card.name for card in available()}:
         folder = folder_of(name)
         if not (folder / "model_index.json").is_file():
-            raise RequestError(f"the weights of {name} are missing in {folder}; reinstall, or train them: openreels train {name}")
+            raise RequestError(
+                f"the weights of {name} are missing in {folder}; reinstall, or train them: openreels train {name}"
+            )
         return folder
     if Path(name).is_dir():
         return Path(name)
     if "/" in name:
         return name
-    raise RequestError(f"model must be one of {', '.join(card.name for card in available())}, a folder or a hub id, not {name!r}")
+    raise RequestError(
+        f"model must be one of {', '.join(card.name for card in available())}, a folder or a hub id, not {name!r}"
+    )

@@ -32,7 +32,7 @@ __all__ = ["SkyReelsV4Output", "SkyReelsV4Pipeline"]
 
 @dataclass
 class SkyReelsV4Output(BaseOutput):
-    """frames: (B, T, H, W, 3) uint8, or None. audio: (B, S) float32 in [-1, 1], or None. Latents for "latent" output."""
+    """frames: (B, T, H, W, 3) uint8, or None. audio: (B, S) float32 in [-1, 1], or None. For "latent": (B, N, C) each."""
 
     frames: Tensor | None
     audio: Tensor | None
@@ -41,8 +41,8 @@ class SkyReelsV4Output(BaseOutput):
 class SkyReelsV4Pipeline(DiffusionPipeline):
     """Text to video with its sound.
 
-    fps: frames per second of what the transformer was trained on. steps, guidance, cross_modal_guidance, audio_lag, shift:
-    what `__call__` uses where it is not told otherwise; they travel with the weights.
+    fps: frames per second of what the transformer was trained on. steps, guidance, cross_modal_guidance, audio_lag,
+    shift: what `__call__` uses where it is not told otherwise; they travel with the weights.
     """
 
     model_cpu_offload_seq = "text_encoder->transformer->video_vae->audio_vae->vocoder"
@@ -102,8 +102,9 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
     ) -> SkyReelsV4Output:
         """Generate one clip per prompt.
 
-        num_frames: 4k + 1. height, width: multiples of 16 pixels. video, audio: what to make. seed: one per prompt, or one
-        for the first, counted up. output_type: "pt" (frames and samples) or "latent". progress: called after each step.
+        num_frames: 4k + 1. height, width: multiples of 16 pixels. video, audio: what to make. seed: one per
+        prompt, or one for the first, counted up. output_type: "pt" (frames and samples) or "latent".
+        progress: called after each step.
         Raises ValueError for sizes the codecs cannot take.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
@@ -126,7 +127,9 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
             audio_start,
             positive,
             negative,
-            Schedule(num_inference_steps or self.config.steps, self.config.shift, self.config.audio_lag if both else 0.0),
+            Schedule(
+                num_inference_steps or self.config.steps, self.config.shift, self.config.audio_lag if both else 0.0
+            ),
             Guidance(
                 self.config.guidance if guidance_scale is None else guidance_scale, self.config.cross_modal_guidance
             ),

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from openreels.models.v4 import SkyReelsV4Transformer
-from openreels.training.latents import Bucket
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
+from openreels.training.latents import Bucket
 from openreels.training.plan import TrainingPlan, load_components, load_parts
 from openreels.training.stages import Share, Stage, TimeSampling
 
@@ -51,16 +51,18 @@ def _clips(batch_scale: float = 1.0) -> list[Share]:
     """The mixture of clip lengths and aspects; two seconds, the default of a request, most often."""
     size = lambda batch: max(1, round(batch * batch_scale))  # noqa: E731
     return [
-        Share(Bucket(17), 0.35, size(64), 14),
-        Share(Bucket(33), 0.45, size(40), 20),
-        Share(Bucket(65), 0.05, size(20), 3),
-        *_other_aspects(33, 0.15, size(28), 1),
+        Share(Bucket(17), 0.35, size(40), 14),
+        Share(Bucket(33), 0.45, size(24), 20),
+        Share(Bucket(65), 0.05, size(12), 3),
+        *_other_aspects(33, 0.15, size(16), 1),
     ]
 
 
 def plan() -> TrainingPlan:
-    """Codecs, text encoder, then five stages of the transformer. Shares of the minutes are those of the first release."""
-    images = [Share(Bucket(1), 0.85, 256, 48), *_other_aspects(1, 0.15, 192, 3)]
+    """Codecs, text encoder, then five stages of the transformer. Shares of the minutes are those of the first
+    release.
+    """
+    images = [Share(Bucket(1), 0.85, 160, 48), *_other_aspects(1, 0.15, 112, 3)]
     stage = Stage(
         name="images",
         streams=("video",),
@@ -85,7 +87,7 @@ def plan() -> TrainingPlan:
         name="sound",
         streams=("audio",),
         learns=("audio",),
-        shares=_clips(3.0),
+        shares=_clips(5.0),
         minutes_share=0.08,
         times=TimeSampling(mean=0.0),
     )
@@ -139,13 +141,17 @@ def tiny_plan() -> TrainingPlan:
 
 
 def export(training_plan: TrainingPlan, workdir: Path, folder: Path) -> SkyReelsV4Pipeline:
-    """The averaged weights of the last stage with the frozen parts, as a diffusers folder in bfloat16, shards <= 16 MiB."""
+    """The averaged weights of the last stage with the frozen parts, as a diffusers folder in bfloat16, shards <= 16
+    MiB.
+    """
     codecs, encoder = load_components(workdir)
     model = training_plan.transformer(
         codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width
     )
     last = training_plan.stages[-1].name
-    load_parts(model, replace(training_plan.stages[-1], starts_from=dict.fromkeys(("video", "audio", "cross"), last)), workdir)
+    load_parts(
+        model, replace(training_plan.stages[-1], starts_from=dict.fromkeys(("video", "audio", "cross"), last)), workdir
+    )
     pipeline = SkyReelsV4Pipeline(
         transformer=model,
         video_vae=codecs.video.vae,

@@ -23,6 +23,7 @@ from openreels.codecs.audio import PocketAudioCodec, PocketAudioVAE
 from openreels.codecs.mel import MelSpec, band_edges, hann_window, log_mel, magnitude
 from openreels.codecs.vocoder import PocketVocoder
 from openreels.training.loop import LoopConfig, run
+from openreels.training.optimizers import muon_and_adamw
 
 __all__ = ["AudioCodecRecipe", "SoundPool", "build_pool", "train_audio_codec", "train_vae", "train_vocoder"]
 
@@ -49,10 +50,11 @@ class AudioCodecRecipe:
     vae_lr: float = 2e-3
     kl: float = 1e-2
     latent_noise: float = 0.3
-    vocoder_batch: int = 16
+    vocoder_batch: int = 8
     vocoder_crop: int = 8_000
+    vocoder_muon_lr: float = 0.01
     vocoder_lr: float = 1.5e-3
-    adversarial_batch: int = 12
+    adversarial_batch: int = 8
     adversarial_lr: float = 4e-4
     critic_lr: float = 4e-4
     critic_width: int = 16
@@ -267,12 +269,16 @@ class VocoderTask:
         self.name, self.vocoder, self.vae, self.pool, self.recipe = name, vocoder, vae.eval(), pool, recipe
         self.decoded, self.critics = decoded, critics
         self.batch = recipe.adversarial_batch if critics else recipe.vocoder_batch
-        lr = recipe.adversarial_lr if critics else recipe.vocoder_lr
         self.modules: dict[str, nn.Module] = {"vocoder": vocoder}
-        self.optimizers = [torch.optim.AdamW(vocoder.parameters(), lr, betas=(0.8, 0.99), weight_decay=0.01)]
         if critics:
             self.modules["critics"] = critics
-            self.optimizers.append(torch.optim.AdamW(critics.parameters(), recipe.critic_lr, betas=(0.8, 0.99)))
+            # A game of two needs small, short-sighted steps: no Muon, little momentum.
+            self.optimizers = [
+                torch.optim.AdamW(vocoder.parameters(), recipe.adversarial_lr, betas=(0.8, 0.99)),
+                torch.optim.AdamW(critics.parameters(), recipe.critic_lr, betas=(0.8, 0.99)),
+            ]
+        else:
+            self.optimizers = muon_and_adamw([vocoder], muon_lr=recipe.vocoder_muon_lr, adamw_lr=recipe.vocoder_lr)
 
     @property
     def samples_per_step(self) -> int:

@@ -1,8 +1,8 @@
 """Latents of world clips, encoded once and used many times.
 
-A shard is a function of (seed, stream, bucket, number, codec weights) alone and lives in one safetensors file, so several
-processes can build different shards and any run can be repeated. Captions are not stored: they are written anew, in
-another wording, whenever a clip is drawn.
+A shard is a function of (seed, stream, bucket, number, codec weights) alone and lives in one safetensors file, so
+several processes can build different shards and any run can be repeated. Captions are not stored: they are written
+anew, in another wording, whenever a clip is drawn.
 
 Legend: B batch, N video tokens, A audio tokens, C channels.
 """
@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from zlib import crc32
 
@@ -152,5 +153,6 @@ class LatentSet:
     def __len__(self) -> int:
         return self.clips
 
+    @cache  # noqa: B019 - a set lives as long as its training
     def scene(self, index: int) -> Scene:
         return scene_of(self.bucket, clip_seed(self.seed, self.bucket, index))

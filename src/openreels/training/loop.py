@@ -1,9 +1,9 @@
 """One training loop for everything this package trains: codecs, text encoder, and each stage of the V4 transformer.
 
-A `Task` knows its modules, its optimizers and the loss of step number n; the loop knows time, checkpoints, learning-rate
-schedule, averaging over processes, EMA, logs and pictures. Every random draw of step n comes from a generator seeded with
-(seed, stage, n, rank), so the only state to save is weights, optimizer, EMA and the step: a run killed at any moment and
-started again is bit-identical to one that was not.
+A `Task` knows its modules, its optimizers and the loss of step number n; the loop knows time, checkpoints,
+learning-rate schedule, averaging over processes, EMA, logs and pictures. Every random draw of step n comes from a
+generator seeded with (seed, stage, n, rank), so the only state to save is weights, optimizer, EMA and the step: a run
+killed at any moment and started again is bit-identical to one that was not.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The whole life of a model's weights: codecs, text encoder, then the stages of the transformer.
 
-Everything lives in one work folder and each part is skipped once it is done, so the same call starts a run, goes on with
-an interrupted one, and extends a finished one.
+Everything lives in one work folder and each part is skipped once it is done, so the same call starts a run, goes on
+with an interrupted one, and extends a finished one.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def train(
     """Run the plan (or one part of it) in `workdir`, going on from whatever is there.
 
     minutes: wall-clock budget, divided among the parts by their shares, or all for `part`. steps: the length of each
-    transformer stage instead. processes: gradients are averaged over as many; on a CPU each gets its share of the cores.
-    Raises ValueError for an unknown part, training.loop.Interrupted where the budget ends within a part.
+    transformer stage instead. processes: gradients are averaged over as many; on a CPU each gets its share of the
+    cores. Raises ValueError for an unknown part, training.loop.Interrupted where the budget ends within a part.
     """
     if part is not None and part not in plan.parts:
         raise ValueError(f"{plan.name} has no part {part!r}; its parts are {', '.join(plan.parts)}")
@@ -164,7 +164,9 @@ def load_parts(model: SkyReelsV4Transformer, stage: Stage, workdir: Path) -> Non
     for source in sorted(set(stage.starts_from.values())):
         state = load_checkpoint(workdir / f"{source}.pt")
         if state is None:
-            raise FileNotFoundError(f"stage {stage.name} starts from stage {source}, which has not been trained in {workdir}")
+            raise FileNotFoundError(
+                f"stage {stage.name} starts from stage {source}, which has not been trained in {workdir}"
+            )
         parts = {part for part, name in stage.starts_from.items() if name == source}
         with torch.no_grad():
             for key, value in state["ema"].items():

@@ -1,7 +1,8 @@
 """The stages of training the V4 transformer, and what one step of a stage computes.
 
-images -> video, and sound alone beside them; then the audio tower learns to follow a frozen video tower (video to audio);
-then both together. Every loss is the squared error of the velocity on the straight path (paper, training objective).
+images -> video, and sound alone beside them; then the audio tower learns to follow a frozen video tower (video to
+audio); then both together. Every loss is the squared error of the velocity on the straight path (paper, training
+objective).
 
 Legend: B batch, N video tokens, A audio tokens, C channels, L text tokens.
 """
@@ -22,9 +23,11 @@ from openreels.training.latents import Bucket, LatentSet
 from openreels.training.optimizers import muon_and_adamw
 from openreels.training.text_encoder import AttributeHeads, scene_attributes, slot_losses
 from openreels.types import StreamState
-from openreels.world import captions
+from openreels.world import random_caption
 
 __all__ = ["Share", "Stage", "StageTask", "TimeSampling"]
+
+LENGTHS = 4  # classes of caption length
 
 
 @dataclass(frozen=True)
@@ -134,10 +137,9 @@ class StageTask:
         shared = torch.Generator().manual_seed(step)
         draw = float(torch.rand((), generator=shared))
         share = self.stage.shares[min(int((self.cumulative < draw).sum()), len(self.stage.shares) - 1)]
-        form = float(torch.rand((), generator=shared))
+        length = int(torch.randint(LENGTHS, (), generator=shared))
         data = self.latents[share.bucket]
-        index = torch.randint(len(data), (share.batch,), generator=generator)
-        texts = self._captions(data, index, form, generator)
+        index, texts = self._clips_and_captions(data, share.batch, length, generator)
         with torch.autocast(self.model.device.type, torch.bfloat16), torch.set_grad_enabled(self.heads is not None):
             context = self.encoder(texts)
         t_video_B, t_audio_B = self.stage.times.draw(share.batch, generator)
@@ -173,22 +175,24 @@ class StageTask:
             loss, shown["audio"] = loss + self.stage.audio_weight * error, error.item()
         return loss, shown
 
-    def _captions(self, data: LatentSet, index: Tensor, form: float, generator: torch.Generator) -> list[str]:
-        """One wording for the whole batch (its lengths are alike, little padding), empty for some samples."""
-        batch = len(index)
-        seeds = torch.randint(2**31, (batch,), generator=generator).tolist()
-        dropped = (torch.rand(batch, generator=generator) < self.stage.text_dropout).tolist()
-        forms = ("short_en", "short_en", "long_en", "structured_en", "short_zh", "structured_zh", "long_en", "structured_en")
-        name = forms[int(form * len(forms))]
-        return [
-            "" if drop else getattr(captions(data.scene(i), seed), name)
-            for i, seed, drop in zip(index.tolist(), seeds, dropped, strict=True)
-        ]
+    def _clips_and_captions(
+        self, data: LatentSet, batch: int, length: int, generator: torch.Generator
+    ) -> tuple[Tensor, list[str]]:
+        """Clips whose captions are about equally long, and the captions; some are left empty.
+
+        Padding would be half of all text tokens: so several batches' worth is drawn, sorted by length and cut into
+        `LENGTHS` batches, of which number `length` is taken. Every caption is as likely as without sorting.
+        """
+        index = torch.randint(len(data), (batch * LENGTHS,), generator=generator)
+        seeds = torch.randint(2**31, (batch * LENGTHS,), generator=generator).tolist()
+        texts = [random_caption(data.scene(i), seed) for i, seed in zip(index.tolist(), seeds, strict=True)]
+        tokens = torch.tensor([len(ids) for ids in self.encoder.tokenizer(texts).input_ids])
+        chosen = tokens.argsort(stable=True)[length * batch : (length + 1) * batch]
+        empty = (torch.rand(batch, generator=generator) < self.stage.text_dropout).tolist()
+        return index[chosen], ["" if drop else texts[i] for i, drop in zip(chosen.tolist(), empty, strict=True)]
 
 
-def on_path(
-    blank: StreamState, data: Tensor, time_B: Tensor, generator: torch.Generator
-) -> tuple[StreamState, Tensor]:
+def on_path(blank: StreamState, data: Tensor, time_B: Tensor, generator: torch.Generator) -> tuple[StreamState, Tensor]:
     """A state somewhere on the path to `data`, and the velocity it should be given."""
     noise = torch.randn(data.shape, generator=generator)
     return blank.at(interpolate(data, noise, time_B), time_B), velocity(data, noise)

@@ -111,5 +111,3 @@ def train_video_codec(
     set_latent_statistics(vae, clips.clips_BTHWC[:512])
     vae.save_pretrained(workdir / "video_vae")
     return vae
-
-

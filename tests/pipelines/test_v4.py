@@ -1,0 +1,118 @@
+"""The pipeline and the reel around it, on tiny random weights of the real classes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from openreels.media.aspect import ASPECTS
+from openreels.pipelines.reel import Reel, hash_folder
+from openreels.pipelines.registry import POCKET, available, find
+from openreels.pipelines.v4 import SkyReelsV4Pipeline
+from openreels.request import Request, RequestError
+
+BALL = Request(prompt="a red ball bounces", duration=1.0)
+
+
+@pytest.fixture
+def reel(tiny_pipeline):
+    return Reel(tiny_pipeline, "tiny", "0" * 16)
+
+
+def test_shapes_of_frames_and_sound(tiny_pipeline):
+    made = tiny_pipeline(["a red ball", "一个红色的球"], num_frames=9, height=32, width=48)
+    assert made.frames.shape == (2, 9, 32, 48, 3) and made.frames.dtype == torch.uint8
+    assert made.audio.shape == (2, 9_000) and made.audio.abs().max() <= 1
+
+
+def test_latent_output_has_one_row_per_position(tiny_pipeline):
+    made = tiny_pipeline("a red ball", num_frames=9, height=32, width=48, output_type="latent")
+    assert made.frames.shape == (1, 3 * 2 * 3, 4) and made.audio.shape == (1, 9, 3)
+
+
+@pytest.mark.parametrize(("video", "audio"), [(True, False), (False, True)])
+def test_one_modality_alone(tiny_pipeline, video, audio):
+    made = tiny_pipeline("a red ball", num_frames=5, height=16, width=16, video=video, audio=audio)
+    assert (made.frames is not None, made.audio is not None) == (video, audio)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_another_clip(tiny_pipeline):
+    sizes = {"num_frames": 5, "height": 16, "width": 16, "output_type": "latent"}
+    first, again, other = (tiny_pipeline("a red ball", seed=seed, **sizes) for seed in (7, 7, 8))
+    assert torch.equal(first.frames, again.frames) and torch.equal(first.audio, again.audio)
+    assert not torch.equal(first.frames, other.frames) and not torch.equal(first.audio, other.audio)
+
+
+def test_the_prompt_and_the_negative_prompt_matter(tiny_pipeline):
+    sizes = {"num_frames": 5, "height": 16, "width": 16, "output_type": "latent"}
+    plain = tiny_pipeline("a red ball", **sizes).frames
+    assert not torch.equal(plain, tiny_pipeline("bounces", **sizes).frames)
+    assert not torch.equal(plain, tiny_pipeline("a red ball", negative_prompt="bounces", **sizes).frames)
+
+
+@pytest.mark.parametrize("sizes", [{"num_frames": 6}, {"height": 40}, {"width": 8}])
+def test_sizes_the_codec_cannot_take_are_refused(tiny_pipeline, sizes):
+    with pytest.raises(ValueError, match=r"4k\+1"):
+        tiny_pipeline("a red ball", **sizes)
+
+
+def test_save_and_load_as_a_diffusers_folder(tiny_pipeline, tmp_path):
+    tiny_pipeline.save_pretrained(tmp_path)
+    again = SkyReelsV4Pipeline.from_pretrained(tmp_path)
+    sizes = {"num_frames": 5, "height": 16, "width": 16}
+    one, two = tiny_pipeline("a red ball", **sizes), again("a red ball", **sizes)
+    assert torch.equal(one.frames, two.frames) and torch.equal(one.audio, two.audio)
+    assert again.config.steps == 3
+
+
+def test_the_weight_hash_follows_the_weights(tiny_pipeline, tmp_path):
+    tiny_pipeline.save_pretrained(tmp_path)
+    before = hash_folder(tmp_path)
+    assert before == hash_folder(tmp_path)
+    path = next(tmp_path.rglob("*.safetensors"))
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert hash_folder(tmp_path) != before
+
+
+@pytest.mark.parametrize("aspect", ASPECTS)
+def test_a_clip_has_exactly_the_size_and_length_asked_for(reel, aspect):
+    clip = reel(BALL.model_copy(update={"aspect": aspect, "duration": 1.3}))
+    height, width = clip.frames.shape[1:3]
+    assert min(height, width) == 64 and width / height == pytest.approx(float(ASPECTS[aspect]), rel=0.02)
+    assert len(clip.frames) == round(1.3 * 16)
+    assert abs(clip.audio.shape[1] / clip.sample_rate - len(clip.frames) / 16) < 1e-3
+
+
+def test_progress_counts_every_step_and_may_interrupt(reel):
+    seen = []
+    reel(BALL, lambda step, total: seen.append((step, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+    def stop(step, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reel(BALL, stop)
+
+
+def test_a_batch_is_its_single_clips_up_to_rounding(reel):
+    requests = [BALL.model_copy(update={"seed": seed, "duration": d}) for seed, d in ((0, 1.0), (1, 1.3), (2, 1.0))]
+    for one, request in zip(reel.generate_batch(requests), requests, strict=True):
+        alone = reel(request)
+        assert one.frames.shape == alone.frames.shape
+        assert np.abs(one.frames.astype(int) - alone.frames).max() <= 1
+        np.testing.assert_allclose(one.audio, alone.audio, atol=1e-3)
+
+
+def test_what_the_model_cannot_do_is_refused_before_it_runs(reel):
+    reel.capabilities = replace(POCKET, tasks=("t2v",))
+    with pytest.raises(RequestError, match="t2v"):
+        reel(BALL)
+
+
+def test_registry():
+    assert [card.name for card in available()] == ["pocket"]
+    assert find("pocket").name == "pocket" and find("owner/name") == "owner/name"
+    with pytest.raises(RequestError, match="model must be one of pocket"):
+        find("no-such-model")
