@@ -19,11 +19,12 @@ SMALL = 512  # tokens up to which plain matrix products beat SDPA's CPU backward
 
 def reference_attention(q_BNHd: Tensor, k_BKHd: Tensor, v_BKHd: Tensor, bias: Tensor | None = None) -> Tensor:
     """softmax(q k / sqrt(d) + bias) v, written out. bias: broadcastable to (B, H, N, K)."""
-    q, k, v = (rearrange(x, "b n h d -> b h n d") for x in (q_BNHd, k_BKHd, v_BKHd))
-    score_BHNK = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    batch, heads = q_BNHd.shape[0], q_BNHd.shape[2]
+    q, k, v = (rearrange(x, "b n h d -> (b h) n d") for x in (q_BNHd, k_BKHd, v_BKHd))
+    score_MNK = torch.bmm(q * q.shape[-1] ** -0.5, k.transpose(1, 2))
     if bias is not None:
-        score_BHNK = score_BHNK + bias.to(score_BHNK.dtype)
-    return rearrange(score_BHNK.softmax(-1).to(v.dtype) @ v, "b h n d -> b n h d")
+        score_MNK = (score_MNK.unflatten(0, (batch, heads)) + bias.to(score_MNK.dtype)).flatten(0, 1)
+    return rearrange(torch.bmm(score_MNK.softmax(-1).to(v.dtype), v), "(b h) n d -> b n h d", b=batch)
 
 
 def attention(q_BNHd: Tensor, k_BKHd: Tensor, v_BKHd: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -59,40 +59,47 @@ def _clips(batch_scale: float = 1.0) -> list[Share]:
 
 
 def plan() -> TrainingPlan:
-    """Codecs, text encoder, then five stages of the transformer. Shares of the minutes are those of the first
+    """Codecs, text encoder, then six stages of the transformer. Shares of the minutes are those of the first
     release.
     """
-    images = [Share(Bucket(1), 0.85, 160, 48), *_other_aspects(1, 0.15, 112, 3)]
-    stage = Stage(
-        name="images",
+    stills = [Share(Bucket(1), 0.85, 160, 48), *_other_aspects(1, 0.15, 112, 3)]
+    reading = Stage(
+        name="reading",
         streams=("video",),
         learns=("video", "text"),
         starts_from={},
-        shares=images,
-        minutes_share=0.14,
+        shares=stills,
+        minutes_share=0.12,
         muon_lr=0.02,
         adamw_lr=0.003,
     )
-    video = replace(
-        stage,
-        name="video",
+    images = replace(
+        reading,
+        name="images",
         learns=("video",),
+        starts_from={"video": "reading"},
+        minutes_share=0.14,
+    )
+    video = replace(
+        images,
+        name="video",
         starts_from={"video": "images"},
         shares=_clips(),
         minutes_share=0.2,
         times=TimeSampling(mean=-0.5),
     )
     sound = replace(
-        stage,
+        images,
         name="sound",
         streams=("audio",),
         learns=("audio",),
+        starts_from={},
         shares=_clips(5.0),
         minutes_share=0.08,
         times=TimeSampling(mean=0.0),
     )
     following = replace(
-        stage,
+        images,
         name="following",
         streams=("video", "audio"),
         learns=("audio", "cross"),
@@ -120,7 +127,7 @@ def plan() -> TrainingPlan:
         transformer=transformer,
         codec_minutes_share=0.25,
         text_minutes_share=0.05,
-        stages=(stage, video, sound, following, joint),
+        stages=(reading, images, video, sound, following, joint),
     )
 
 
@@ -129,7 +136,7 @@ def tiny_plan() -> TrainingPlan:
     full = plan()
 
     def shrink(stage: Stage) -> Stage:
-        frames = 1 if stage.name == "images" else 5
+        frames = 1 if stage.name in ("reading", "images") else 5
         return replace(stage, shares=[Share(Bucket(frames), 1.0, 2, 1)])
 
     def model(video_channels: int, audio_channels: int, text_dim: int) -> SkyReelsV4Transformer:

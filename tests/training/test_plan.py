@@ -1,0 +1,101 @@
+"""The whole life of the tiny plan: what it leaves behind, how stages start from one another, what it refuses."""
+
+import shutil
+
+import pytest
+import torch
+
+from openreels.recipes.pocket import plan as pocket_plan
+from openreels.recipes.pocket import tiny_plan
+from openreels.training.checkpoint import load_checkpoint
+from openreels.training.plan import load_components, load_parts, train
+from openreels.training.stages import part_of
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+STAGES = ("reading", "images", "video", "sound", "following", "joint")
+
+
+def averaged(folder, stage: str) -> dict[str, torch.Tensor]:
+    """Name -> averaged weight of the transformer after a stage."""
+    ema = load_checkpoint(folder / f"{stage}.pt")["ema"]
+    return {key.removeprefix("transformer."): value for key, value in ema.items() if key.startswith("transformer.")}
+
+
+def test_a_life_leaves_checkpoints_logs_and_pictures_of_every_stage(life):
+    for stage in STAGES:
+        assert load_checkpoint(life / f"{stage}.pt")["step"] == 2
+        assert (life / f"{stage}.jsonl").read_text().count("\n") == 1
+        assert (life / f"{stage}.png").stat().st_size > 1000
+    assert (life / "losses.png").stat().st_size > 1000
+
+
+def test_the_stages_of_the_pocket_are_those_of_the_paper():
+    """Images, then video; sound alone; then both."""
+    stages = pocket_plan().stages
+    assert tuple(stage.name for stage in stages) == STAGES
+    assert tuple(stage.streams for stage in stages) == (("video",), ("video",), ("audio",), *[("video", "audio")] * 2)
+    assert all(share.bucket.frames == 1 for share in stages[0].shares)
+
+
+def test_the_shares_of_the_minutes_are_one_whole():
+    plan = pocket_plan()
+    stages = sum(stage.minutes_share for stage in plan.stages)
+    assert plan.codec_minutes_share + plan.text_minutes_share + stages == pytest.approx(1.0, abs=0.15)
+
+
+def test_each_part_starts_from_the_stage_it_names(life):
+    plan = tiny_plan()
+    codecs, encoder = load_components(life)
+    sizes = codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width
+    torch.manual_seed(1)
+    fresh = plan.transformer(*sizes).state_dict()
+    for stage in plan.stages:
+        torch.manual_seed(1)
+        model = plan.transformer(*sizes)
+        load_parts(model, stage, life)
+        for name, value in model.state_dict().items():
+            source = stage.starts_from.get(part_of(name))
+            assert torch.equal(value, averaged(life, source)[name] if source else fresh[name]), (stage.name, name)
+
+
+def test_two_steps_change_what_a_stage_learns_and_nothing_else(life):
+    joint, following, video, sound = (averaged(life, stage) for stage in ("joint", "following", "video", "sound"))
+    for name, value in following.items():
+        if part_of(name) == "video":
+            assert torch.equal(value, video[name]), name
+        assert torch.isfinite(joint[name]).all()
+    assert not torch.equal(following["audio.embed.weight"], sound["audio.embed.weight"])
+    assert not torch.equal(joint["video.embed.weight"], following["video.embed.weight"])
+
+
+def test_the_images_stage_finishes_the_text_encoder_and_later_ones_leave_it(life, parts):
+    (_, before), (_, after) = load_components(parts), load_components(life)
+    trained = load_checkpoint(life / "images.pt")["ema"]
+    for name, weight in after.model.named_parameters():
+        torch.testing.assert_close(weight, trained[f"encoder.{name}"])
+    assert not torch.equal(before.model.shared.weight, after.model.shared.weight)
+
+
+def test_a_finished_life_is_not_lived_again(life, tmp_path, capsys):
+    folder = tmp_path / "work"
+    shutil.copytree(life, folder)
+    train(tiny_plan(), folder, steps=2)
+    assert "resumed at step 2 of 2" in capsys.readouterr().out
+    for stage in STAGES:
+        assert (folder / f"{stage}.pt").read_bytes() == (life / f"{stage}.pt").read_bytes()
+
+
+def test_a_finished_stage_goes_on_when_asked_for_more(before_joint, life):
+    shutil.copy(life / "joint.pt", before_joint)
+    train(tiny_plan(), before_joint, part="joint", steps=3)
+    assert load_checkpoint(before_joint / "joint.pt")["step"] == 3
+
+
+def test_refusals_name_what_is_wrong(parts, tmp_path):
+    with pytest.raises(ValueError, match=r"no part 'colour'.*video_codec.*joint"):
+        train(tiny_plan(), tmp_path, steps=1, part="colour")
+    with pytest.raises(ValueError, match="minutes or steps"):
+        train(tiny_plan(), tmp_path)
+    shutil.copytree(parts, tmp_path / "work")
+    with pytest.raises(FileNotFoundError, match="joint starts from stage following"):
+        train(tiny_plan(), tmp_path / "work", steps=1, part="joint")
