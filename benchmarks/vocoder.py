@@ -1,6 +1,6 @@
 """How good and how fast the pocket audio codec is, on scenes of the world that training never saw.
 
-    python benchmarks/vocoder.py runs/audio_codec [--clips 64] [--json] [--pictures FOLDER]
+    python benchmarks/vocoder.py runs/audio_codec [--clips 64] [--split train] [--json] [--pictures FOLDER]
 
 Compares with the true sound: the vocoder on true mel pictures, the whole codec (VAE round trip, then vocoder), and
 Griffin-Lim on the same pictures. Shape legend: see codecs/mel.py; E envelope frames.
@@ -150,13 +150,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("codec", type=Path, help="folder with audio_vae/ and vocoder/")
     parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--split", choices=("held_out", "train"), default="held_out", help="which scenes to draw from")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--pictures", type=Path)
     options = parser.parse_args()
 
     from openreels.training.audio_codec import render_world
 
-    true_BS = render_world([HELD_OUT_SEED + index for index in range(options.clips)])
+    true_BS = render_world([HELD_OUT_SEED + index for index in range(options.clips)], options.split)
     figures, sounds = measure(PocketAudioCodec.from_pretrained(options.codec), true_BS)
     if options.json:
         print(json.dumps(figures))

@@ -1,10 +1,12 @@
-"""Tiny real parts (random weights, a few channels) shared by the tests of nn, models, flow, tasks and training."""
+"""Tiny real parts (random weights, a few channels) and the command line, shared by the tests."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -14,6 +16,9 @@ from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.nn.attention import CrossAttention
 from openreels.tasks.states import audio_state, video_state
 from openreels.types import AudioShape, Context, StreamState, VideoShape
+
+if TYPE_CHECKING:
+    from openreels.pipelines.v4 import SkyReelsV4Pipeline
 
 # 3 latent frames of 2 x 2 positions; 9 audio tokens, so that tokens 0, 3 and 6 stand exactly at a video frame.
 VIDEO = VideoShape(9, 32, 32, Fraction(16), latent_frames=3, latent_height=2, latent_width=2, latent_channels=4)
@@ -105,3 +110,59 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline() -> SkyReelsV4Pipeline:
+    """A whole pipeline of the real classes, every weight random, ready in three steps. Shared: do not change it."""
+    # Here, not above: most tests do without these parts and start quicker.
+    from openreels.codecs.audio import PocketAudioVAE
+    from openreels.codecs.video import PocketVideoVAE
+    from openreels.codecs.vocoder import PocketVocoder
+    from openreels.encoders.text import new_text_encoder, train_tokenizer
+    from openreels.pipelines.v4 import SkyReelsV4Pipeline
+
+    torch.manual_seed(0)
+    encoder = new_text_encoder(train_tokenizer(["a red ball bounces", "一个红色的球"], 300), width=16, layers=1, heads=2)
+    model = SkyReelsV4Transformer(4, 3, 16, 2, (4, 6, 6), 1, 1, modulation_rank=4, time_bias_slope=1.0)
+    return SkyReelsV4Pipeline(
+        transformer=shake(model, std=0.05).eval(),
+        video_vae=PocketVideoVAE(
+            latent_channels=4,
+            encoder_channels=(8, 8, 8),
+            encoder_blocks=(1, 1, 1),
+            decoder_channels=(8, 8, 8),
+            decoder_blocks=(1, 1, 1),
+            latents_mean=[0.0] * 4,
+            latents_std=[1.0] * 4,
+        ).eval(),
+        audio_vae=PocketAudioVAE(latent_channels=3, hidden=16, latents_mean=[0.0] * 3, latents_std=[1.0] * 3).eval(),
+        vocoder=PocketVocoder(width=32, layers=1, hidden=64).eval(),
+        text_encoder=encoder.model.eval(),
+        tokenizer=encoder.tokenizer,
+        steps=3,
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def openreels(capsys, monkeypatch, tmp_path) -> Callable[..., Outcome]:
+    """Runs the command line, inside this process, in an empty folder."""
+    from openreels.cli.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Outcome:
+        capsys.readouterr()
+        code = main(arguments)
+        return Outcome(code, *capsys.readouterr())
+
+    return run

@@ -72,12 +72,10 @@ class StreamState:
     references"): a state holds the noisy latents, what is given of them, where it is given, and reference tokens.
 
     noisy_BNC:      z_t = t * data + (1 - t) * noise, in normalised latent units (about unit variance).
-    given_BNC:      latents of the conditioning frames; of black frames (or zeros) elsewhere. Meaningless where mask
-    is 0.
+    given_BNC:      latents of the conditioning frames; of black frames (or zeros) elsewhere, which mask 0 hides.
     mask_BN1:       1 = given, 0 = to generate. For audio always 0 (the paper never inpaints audio that way).
     time_B:         t in [0, 1]; 1 is data, 0 is noise.
-    positions_NP:   real-valued positions in latent-frame units; P = 3 (frame, row, column) for video, 1 (frame) for
-    audio.
+    positions_NP:   real-valued, in latent-frame units; P = 3 (frame, row, column) for video, 1 (frame) for audio.
     reference_BRC:  clean latents of reference tokens (R may be 0).
     reference_positions_RP: their positions; the frame index is negative: condition i of n sits at i - n.
     """

@@ -1,92 +1,63 @@
-"""A model that needs no weights, standing where the pipelines stand."""
+"""The pocket model of these tests: the real pipeline at tiny sizes with random weights, saved as weights are shipped."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from fractions import Fraction
-from types import ModuleType
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import copytree
 
-import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
-from openreels.cli.__main__ import main
-from openreels.media import Clip
-from openreels.media.aspect import ASPECTS, frame_size, short_side
-from openreels.media.timing import frames_for, samples_for
-from openreels.request import Capabilities, Request, RequestError
-
-POCKET = Capabilities(("t2av", "t2v", "t2a"), (1, 4), ("64p",), tuple(ASPECTS), Fraction(16), 16_000)
+from openreels.pipelines import reel, registry
+from openreels.pipelines.reel import Reel, hash_folder
 
 
-@dataclass(frozen=True)
-class Card:
-    name: str
-    description: str
-    capabilities: Capabilities
+@dataclass
+class Pocket:
+    """Where "pocket" lies. folder: may be set to another. loads: the folders loaded so far."""
+
+    folder: Path
+    loads: list[Path] = field(default_factory=list)
+
+    @property
+    def weight_hash(self) -> str:
+        return hash_folder(self.folder)
 
 
-class NoiseReel:
-    """Seeded noise in the size and length asked for."""
-
-    name = "pocket"
-    weight_hash = "sha256:0"
-    capabilities = POCKET
-
-    def __call__(self, request: Request, progress: Callable[[int, int], None] | None = None) -> Clip:
-        rng = np.random.default_rng(request.seed)
-        count = frames_for(request.duration, POCKET.fps)
-        if progress:
-            progress(1, 1)
-        frames = audio = None
-        if request.with_video:
-            size = frame_size(request.aspect, short_side(request.resolution))
-            frames = rng.integers(0, 256, (count, *size, 3), np.uint8)
-        if request.with_audio:
-            audio = rng.uniform(-0.3, 0.3, (1, samples_for(count, POCKET.fps, POCKET.sample_rate))).astype(np.float32)
-        fps, rate = POCKET.fps if request.with_video else Fraction(0), POCKET.sample_rate if request.with_audio else 0
-        return Clip(frames, fps, audio, rate)
-
-
-def find(name: str) -> str:
-    if name != "pocket":
-        raise RequestError(f"model must be one of pocket, a folder or a hub id, not {name!r}")
-    return name
+@pytest.fixture(scope="session")
+def weights(tiny_pipeline, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("weights") / "pocket"
+    tiny_pipeline.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture
-def reel(monkeypatch) -> type[NoiseReel]:
-    """Installs the model as "pocket"; loads are counted in `reel.loads`."""
-    NoiseReel.loads = 0
+def pocket(weights, monkeypatch) -> Pocket:
+    """The model that the command line finds as "pocket"."""
+    pocket = Pocket(weights)
+    load = Reel.from_pretrained.__func__
 
-    def load(name: str) -> NoiseReel:
-        NoiseReel.loads += 1
-        return NoiseReel()
+    def counted(cls: type[Reel], folder: Path, device: str | None = None) -> Reel:
+        pocket.loads.append(folder)
+        return load(cls, folder, device)
 
-    pipelines, registry = ModuleType("openreels.pipelines"), ModuleType("openreels.pipelines.registry")
-    pipelines.load = load
-    registry.available = lambda: [Card("pocket", "Small, on a CPU.", POCKET)]
-    registry.find = find
-    monkeypatch.setitem(sys.modules, "openreels.pipelines", pipelines)
-    monkeypatch.setitem(sys.modules, "openreels.pipelines.registry", registry)
-    return NoiseReel
-
-
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
+    monkeypatch.setattr(Reel, "from_pretrained", classmethod(counted))
+    for module in (registry, reel):
+        monkeypatch.setattr(module, "folder_of", lambda name: pocket.folder)
+    return pocket
 
 
 @pytest.fixture
-def openreels(capsys, monkeypatch, tmp_path) -> Callable[..., Outcome]:
-    """Runs the command line in an empty folder."""
-    monkeypatch.chdir(tmp_path)
+def with_changed(tmp_path_factory) -> Callable[[Path, str, Callable[[torch.Tensor], torch.Tensor]], Path]:
+    """with_changed(weights, part, change): a copy of the model in which `change` went over the weights of one part."""
 
-    def run(*arguments: str) -> Outcome:
-        code = main(arguments)
-        return Outcome(code, *capsys.readouterr())
+    def copy(folder: Path, part: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Path:
+        changed = Path(copytree(folder, tmp_path_factory.mktemp("changed") / "pocket"))
+        path = next((changed / part).glob("*.safetensors"))
+        save_file({key: change(tensor) for key, tensor in load_file(path).items()}, path, {"format": "pt"})
+        return changed
 
-    return run
+    return copy

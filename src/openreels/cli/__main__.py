@@ -12,6 +12,7 @@ import typer
 
 import openreels
 from openreels import cli
+from openreels.cli.terminal import Mistake
 
 __all__ = ["main"]
 
@@ -28,8 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except UsageError as error:
-        help_at = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
-        return complain(error.format_message().replace(". Did you mean", ", did you mean").rstrip(".") + help_at)
+        return complain(sentence_of(error))
     except ValueError as error:
         if not is_mistake(error):
             raise
@@ -37,6 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:
         print("openreels: interrupted.", file=sys.stderr)
     return code
+
+
+def sentence_of(error: UsageError) -> str:
+    sentence = error.format_message().replace(". Did you mean", ", did you mean").rstrip(".")
+    if isinstance(error, Mistake) or error.ctx is None:
+        return sentence
+    return f"{sentence} (see {error.ctx.command_path} --help)"
 
 
 def complain(sentence: str) -> int:

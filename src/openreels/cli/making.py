@@ -8,10 +8,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from openreels.cli.terminal import progress_bar, show_json
+from openreels.cli.terminal import no_library_bars, progress_bar, show_json
 
 if TYPE_CHECKING:
     from openreels.media.recipe import Recipe
+    from openreels.pipelines.reel import Reel
     from openreels.request import Request
 
 __all__ = ["make"]
@@ -35,9 +36,7 @@ def make(
 
     begin = perf_counter()
     with progress_bar(f"{model} generates", quiet=as_json) as progress:
-        from openreels.pipelines import load
-
-        reel = load(model)
+        reel = loaded(model)
         recipe = reel.recipe(request)
         before(recipe)
         clip = reel(request, progress)
@@ -62,3 +61,17 @@ def check_model(request: Request, model: str) -> None:
     if model in known:
         check(request, known[model], model, known)
     find(model)
+
+
+def loaded(model: str) -> Reel:
+    """Raises RequestError where a folder or a hub id holds no such model, or a damaged one."""
+    from safetensors import SafetensorError
+
+    from openreels.pipelines import load
+    from openreels.request import RequestError
+
+    no_library_bars()
+    try:
+        return load(model)
+    except (OSError, ValueError, SafetensorError) as error:  # huggingface_hub refuses a malformed id by a ValueError
+        raise RequestError(f"the model {model} cannot be loaded: {str(error) or type(error).__name__}") from error

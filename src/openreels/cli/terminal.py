@@ -1,16 +1,97 @@
-"""What verbs share on the terminal: progress on stderr, results on stdout, warnings."""
+"""What verbs share on the terminal: flags read, results on stdout, warnings and progress on stderr."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
 
-__all__ = ["number_above_zero", "progress_bar", "show_facts", "show_json", "warn", "whole_number"]
+__all__ = [
+    "Mistake",
+    "make_folder",
+    "no_library_bars",
+    "number_above_zero",
+    "one_of",
+    "progress_bar",
+    "show_facts",
+    "show_json",
+    "warn",
+    "whole_number",
+]
+
+# -- what was typed ---------------------------------------------------------------------------------------------------
+
+
+class Mistake(typer.BadParameter):
+    """What was typed is not accepted: one sentence. Raised by a parser it goes on after the flag's name: "must be ..."."""
+
+    def format_message(self) -> str:
+        if self.param is None:
+            return self.message
+        is_flag = self.param.param_type_name == "option"
+        return f"{max(self.param.opts, key=len) if is_flag else self.param.human_readable_name} {self.message}"
+
+
+def refusal(accepted: str, text: str) -> Mistake:
+    from openreels.request import shown
+
+    return Mistake(f"must be {accepted}, not {shown(text)}")
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """The parser of a flag; typer's own numbers do not say in one sentence what was given and what is accepted."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise refusal(f"a whole number from {low:,} to {high:,}", text)
+        return number
+
+    return parse
+
+
+def number_above_zero(text: str) -> float:
+    """The parser of a flag."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise refusal("a number above 0", text)
+    return number
+
+
+def one_of(choices: Collection[str]) -> Callable[[str], str]:
+    """The parser of a flag or an argument."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise refusal(f"one of {', '.join(choices)}", text)
+        return text
+
+    return parse
+
+
+def make_folder(folder: Path) -> None:
+    """Make it where it is missing. Raises Mistake where no file can be written in it."""
+    from openreels.media.atomic import try_folder
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try_folder(folder)
+    except OSError as error:
+        raise Mistake(f"{folder} cannot be written: {error.strerror.lower()}; accepted is a folder") from error
+
+
+# -- what is shown ----------------------------------------------------------------------------------------------------
 
 
 def show_json(result: Mapping[str, Any] | list[Any]) -> None:
@@ -41,32 +122,6 @@ def warn(sentence: str) -> None:
     print(f"openreels: warning: {sentence}.", file=sys.stderr)
 
 
-def whole_number(low: int, high: int) -> Callable[[str], int]:
-    """The parser of a flag: typer's own does not say what it was given."""
-
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            raise typer.BadParameter(f"accepted is a whole number from {low:,} to {high:,}, not {text!r}")
-        return number
-
-    return parse
-
-
-def number_above_zero(text: str) -> float:
-    """The parser of a flag."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise typer.BadParameter(f"accepted is a number above 0, not {text!r}")
-    return number
-
-
 @contextmanager
 def progress_bar(title: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     """A bar with the step and the remaining time; gives the function to call with (step, total) after each step.
@@ -84,3 +139,12 @@ def progress_bar(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None, steps="")
         yield lambda step, total: bar.update(task, completed=step, total=total, steps=f"step {step} of {total}")
+
+
+def no_library_bars() -> None:
+    """Hides the bars that diffusers and transformers draw for every file they load or save."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openreels.cli.terminal import number_above_zero, whole_number
+from openreels.cli.terminal import Mistake, make_folder, no_library_bars, number_above_zero, one_of, warn, whole_number
+from openreels.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from openreels.training.plan import TrainingPlan
 
 app = typer.Typer()
+
+FROZEN = {  # parts that the stages of the transformer build on, and what each leaves in the work folder
+    "video_codec": ("video_vae",),
+    "audio_codec": ("audio_vae", "vocoder"),
+    "text_encoder": ("text_encoder", "tokenizer"),
+}
 
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="What to train: pocket.", show_default=False)],
-    workdir: Annotated[Path, typer.Option(metavar="DIR", help="Checkpoints, logs and samples.")] = Path("runs/pocket"),
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE", parser=one_of(RECIPES), help=f"What to train: {', '.join(RECIPES)}.", show_default=False
+        ),
+    ],
+    workdir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Checkpoints, logs and samples. (default: runs/RECIPE)")
+    ] = None,
     minutes: Annotated[
         float | None, typer.Option(metavar="M", parser=number_above_zero, help="Wall-clock budget of this call.")
     ] = None,
@@ -27,35 +44,72 @@ def train(
         int, typer.Option(metavar="N", parser=whole_number(1, 1024), help="Average gradients over N processes.")
     ] = 1,
     seed: Annotated[int, typer.Option(metavar="N", parser=whole_number(0, 2**31), help="Of weights, data, noise.")] = 0,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to train.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(metavar="cpu|cuda", parser=one_of(("cpu", "cuda")), help="Where to train.")
+    ] = "cpu",
     export: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the finished weights there.")] = None,
 ) -> None:
     """Train a model from scratch; the same command again goes on where the last one stopped."""
-    from openreels.recipes import RECIPES
-
-    if recipe not in RECIPES:
-        raise typer.BadParameter(f"RECIPE must be one of {', '.join(RECIPES)}, not {recipe!r}")
-    if device not in ("cpu", "cuda"):
-        raise typer.BadParameter(f"--device must be cpu or cuda, not {device!r}")
+    workdir = workdir or Path("runs") / recipe
+    to_train = minutes is not None or steps is not None
+    if not to_train and export is None:
+        raise Mistake("training needs a budget: --minutes or --steps; or --export, to write what is trained already")
 
     from importlib import import_module
 
     chosen = import_module(RECIPES[recipe])
     plan = chosen.plan()
-    if part is not None and part not in plan.parts:
-        raise typer.BadParameter(f"--part must be one of {', '.join(plan.parts)}, not {part!r}")
-    if minutes is None and steps is None and export is None:
-        raise typer.BadParameter("give a budget with --minutes or --steps (or --export alone)")
+    check_parts(plan, part, workdir, to_train, export is not None)
+    check_device(device)
+    for folder in (workdir if to_train else None, export):
+        if folder is not None:
+            make_folder(folder)
 
     from openreels.training.loop import Interrupted
     from openreels.training.plan import train as run
 
+    no_library_bars()
     try:
-        if minutes is not None or steps is not None:
+        if to_train:
             run(plan, workdir, minutes=minutes, steps=steps, part=part, processes=processes, seed=seed, device=device)
     except Interrupted as stop:
-        print(stop)
+        print(f"{stop}; the same command goes on from there")
+        if export is not None:
+            warn(f"nothing was written to {export}, for the training is not finished")
+            raise typer.Exit(1) from stop
         return
     if export is not None:
         chosen.export(plan, workdir, export)
         print(f"{export}: weights written")
+
+
+def check_parts(plan: TrainingPlan, part: str | None, workdir: Path, to_train: bool, to_export: bool) -> None:
+    """Raises Mistake where there is no such part, or where what it or the export needs is not trained."""
+    if part is not None and part not in plan.parts:
+        raise Mistake(f"--part must be one of {', '.join(plan.parts)}, not {part!r}")
+    if to_train and part is None:
+        return
+    stages = {stage.name: stage for stage in plan.stages}
+    needs: set[str] = set()
+    if to_train and (part == "latents" or part in stages):
+        needs |= {*FROZEN, *(stages[part].starts_from.values() if part in stages else ())}
+    if to_export:
+        needs |= {*FROZEN, plan.stages[-1].name}
+    if to_train:
+        needs.discard(part)
+
+    def is_trained(name: str) -> bool:
+        return all((workdir / file).exists() for file in FROZEN.get(name, (f"{name}.pt",)))
+
+    missing = [name for name in plan.parts if name in needs and not is_trained(name)]
+    if missing:
+        wish = "--export" if to_export else f"--part {part}"
+        raise Mistake(f"{wish} needs {', '.join(missing)}, not yet trained in {workdir}")
+
+
+def check_device(device: str) -> None:
+    """Raises Mistake where there is none."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise Mistake("--device cuda needs a GPU that torch can use, and there is none")

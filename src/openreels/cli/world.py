@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from openreels.cli.terminal import whole_number
+from openreels.cli.terminal import make_folder, whole_number
 
 app = typer.Typer(name="world", help="The procedural audio-video world that the pocket model learns from.")
 
@@ -19,14 +19,7 @@ def preview(
     seed: Annotated[int, typer.Option(metavar="N", parser=whole_number(0, 2**63 - 1), help="Which clips.")] = 0,
 ) -> None:
     """Render clips of the world with their sound, and a contact sheet of them."""
-    from openreels.media import MediaError
-    from openreels.media.atomic import try_folder
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try_folder(folder)
-    except OSError as error:
-        raise MediaError(f"{folder} cannot be written: {error.strerror.lower()}; accepted is a folder") from error
+    make_folder(folder)
 
     from openreels.world.preview import preview
 

@@ -34,9 +34,7 @@ PATCH = 4  # pixels folded into channels before the first convolution
 
 
 class ChannelNorm(nn.Module):
-    """RMS norm over channels at each position: no statistics across space or time, so causality and tiling stay
-    exact.
-    """
+    """RMS norm over channels at each position: causality and tiling stay exact, as no statistics cross positions."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -105,9 +103,8 @@ class Stage(nn.Module):
 class PocketVideoVAE(ModelMixin, ConfigMixin):
     """Variational autoencoder of video with the interface of diffusers' video autoencoders.
 
-    encode: (B, 3, T, H, W) in [-1, 1], T = 4k + 1, H and W multiples of 16 -> latent distribution (B, 32, k + 1,
-    H/16, W/16).
-    decode: the reverse, in [-1, 1] (not clamped).
+    encode: (B, 3, T, H, W) in [-1, 1] -> latent distribution (B, 32, k + 1, H / 16, W / 16), for T = 4k + 1.
+    decode: the reverse, in [-1, 1] (not clamped). H and W are multiples of 16.
     """
 
     _supports_gradient_checkpointing = False
@@ -216,9 +213,7 @@ class VideoCodec:
 
     @torch.no_grad()
     def encode(self, frames_BTHWC: Tensor) -> Tensor:
-        """uint8 frames (B, T, H, W, 3) -> float32 latents (B, F * Y * X, C), about unit variance. Deterministic
-        (mode).
-        """
+        """uint8 frames (B, T, H, W, 3) -> float32 latents (B, F * Y * X, C), about unit variance; no sampling."""
         parameter = next(self.vae.parameters())
         x = rearrange(frames_BTHWC.to(parameter.device), "b t h w c -> b c t h w").to(parameter.dtype) / 127.5 - 1
         z_BNC = rearrange(self.vae.encode(x).latent_dist.mode().float(), "b c f y x -> b (f y x) c")

@@ -245,8 +245,8 @@ RING_RADII = (0.45, 0.6, 0.75, 0.88)
 ANGLES = 32
 WAVES = 6
 DEBUG=False
-TURNING = 0.06  # rms of the turning pattern over the mean brightness; true rolls have 0.12 and more, slides below 0.03
-COHERENT = 0.4  # share of the pattern's changes that turns in step with the way travelled
+TURNING = 0.045  # rms of the turning pattern over the mean brightness; true rolls have 0.07 and more, slides 0.02 and less
+COHERENT = 0.55  # share of the pattern's changes that turns in step with the way travelled: 0.8 and more, 0.4 and less
 
 
 def rolls(thing: Thing, track: Track, frames_THWC: Tensor) -> bool:

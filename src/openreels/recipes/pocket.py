@@ -59,9 +59,7 @@ def _clips(batch_scale: float = 1.0) -> list[Share]:
 
 
 def plan() -> TrainingPlan:
-    """Codecs, text encoder, then six stages of the transformer. Shares of the minutes are those of the first
-    release.
-    """
+    """Codecs, text encoder, then six stages of the transformer; shares of the minutes as in the first release."""
     stills = [Share(Bucket(1), 0.85, 160, 48), *_other_aspects(1, 0.15, 112, 3)]
     reading = Stage(
         name="reading",
@@ -148,9 +146,7 @@ def tiny_plan() -> TrainingPlan:
 
 
 def export(training_plan: TrainingPlan, workdir: Path, folder: Path) -> SkyReelsV4Pipeline:
-    """The averaged weights of the last stage with the frozen parts, as a diffusers folder in bfloat16, shards <= 16
-    MiB.
-    """
+    """The last stage's averaged weights and the frozen parts: a diffusers folder in bfloat16, shards <= 16 MiB."""
     codecs, encoder = load_components(workdir)
     model = training_plan.transformer(
         codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width

@@ -22,15 +22,12 @@ def video_positions(shape: VideoShape) -> Tensor:
 
 
 def audio_positions(tokens: int, latent_frames: int) -> Tensor:
-    """(A, 1): audio token a stands at a * latent_frames / tokens on the video's timeline (paper: 21 / 218 = 0.09633).
-    """
+    """(A, 1): token a stands at a * latent_frames / tokens on the video's timeline (paper: 21 / 218 = 0.09633)."""
     return torch.arange(tokens, dtype=torch.float32)[:, None] * (latent_frames / tokens)
 
 
 def video_state(shape: VideoShape, batch: int) -> StreamState:
-    """A video of which nothing is given yet, at time 0 and without noise: `state.at(noise, time)` puts it on the
-    path.
-    """
+    """A video of which nothing is given yet, at time 0, without noise: `state.at(noise, time)` puts it on the path."""
     return _blank(batch, shape.tokens, shape.latent_channels, video_positions(shape))
 
 

@@ -69,10 +69,10 @@ class LoopConfig:
     on_log: Callable[[str], None] = field(default=lambda line: print(line, flush=True))
 
 
-def step_generator(seed: int, name: str, step: int, rank: int = 0, device: str = "cpu") -> torch.Generator:
-    """Generator whose stream is a function of its arguments alone."""
+def step_generator(seed: int, name: str, step: int, rank: int = 0) -> torch.Generator:
+    """Generator whose stream is a function of its arguments alone; on the CPU, so that every device sees one stream."""
     mixed = crc32(f"{name}/{rank}".encode()) ^ (seed * 0x9E3779B1 & 0xFFFFFFFF)
-    return torch.Generator(device).manual_seed((mixed << 31) ^ step)
+    return torch.Generator().manual_seed((mixed << 31) ^ step)
 
 
 def learning_rate_factor(step: int, steps: int, warmup: float, decay: float) -> float:
@@ -164,7 +164,7 @@ def run(task: Task, config: LoopConfig) -> dict[str, float]:
         if steps is None:
             steps = calibration.steps(step)
         factor = learning_rate_factor(step, steps, config.warmup, config.decay) if steps else (step + 1) / 50
-        loss, logged = task.loss(step, step_generator(config.seed, task.name, step, rank(), config.device))
+        loss, logged = task.loss(step, step_generator(config.seed, task.name, step, rank()))
         loss.backward()
         if world_size() > 1:
             average_gradients(parameters)
@@ -259,6 +259,6 @@ def _agree(value: int) -> int:
     """Rank 0's value on every process: no process may stop a step before another."""
     if world_size() == 1:
         return value
-    box = torch.tensor([value])
+    box = torch.tensor([value], device="cuda" if dist.get_backend() == "nccl" else "cpu")
     dist.broadcast(box, 0)
     return int(box)

@@ -65,13 +65,13 @@ def sample_sheet(
     video = audio = None
     if "video" in stage.streams:
         video = video_state(data.video_shape, count)
-        video = video.at(torch.randn(video.noisy_BNC.shape, generator=generator), video.time_B)
+        video = video.at(torch.randn(video.noisy_BNC.shape, generator=generator), video.time_B).to(model.device)
     if "audio" in stage.streams:
         audio = audio_state(data.audio_shape, data.video_shape.latent_frames, count)
-        audio = audio.at(torch.randn(audio.noisy_BNC.shape, generator=generator), audio.time_B)
+        audio = audio.at(torch.randn(audio.noisy_BNC.shape, generator=generator), audio.time_B).to(model.device)
     with torch.autocast(model.device.type, torch.bfloat16):
         video, audio = sample(
-            lambda v, a, c, tie: model(v, a, c, tie),
+            model,
             video,
             audio,
             encoder.encode(prompts),
@@ -79,8 +79,8 @@ def sample_sheet(
             Schedule(steps, audio_lag=0.1 if video and audio else 0.0),
             Guidance(),
         )
-    frames = codecs.video.decode(video.noisy_BNC, data.video_shape).numpy() if video else [None] * count
-    sound = codecs.audio.decode(audio.noisy_BNC)[:, None].numpy() if audio else [None] * count
+    frames = codecs.video.decode(video.noisy_BNC.cpu(), data.video_shape).numpy() if video else [None] * count
+    sound = codecs.audio.decode(audio.noisy_BNC.cpu())[:, None].numpy() if audio else [None] * count
     clips = [
         Clip(frames=f, fps=codecs.fps, audio=s, sample_rate=codecs.audio.sample_rate)
         for f, s in zip(frames, sound, strict=True)

@@ -81,11 +81,11 @@ def train(
 
     # A part asked for by name goes on training; in a whole run, what is finished stays.
     if "video_codec" in wanted and (part or not (workdir / "video_vae").exists()):
-        train_video_codec(workdir, minutes=budget["video_codec"], steps=steps, seed=seed)
+        train_video_codec(workdir, minutes=budget["video_codec"], steps=steps, seed=seed, device=device)
     if "audio_codec" in wanted and (part or not (workdir / "vocoder").exists()):
         train_audio_codec(workdir, minutes=budget["audio_codec"] or steps / 60, seed=seed, device=device)
     if "text_encoder" in wanted and (part or not (workdir / "text_encoder").exists()):
-        train_text_encoder(workdir, minutes=budget["text_encoder"], steps=steps, seed=seed)
+        train_text_encoder(workdir, minutes=budget["text_encoder"], steps=steps, seed=seed, device=device)
     if "latents" in wanted:
         codecs, _ = load_components(workdir)
         load_latents(plan.stages, workdir, codecs, seed)
@@ -124,13 +124,14 @@ def train_stages(
 ) -> None:
     """The transformer's stages one after another; runs in every process alike."""
     codecs, encoder = load_components(workdir)
+    encoder.model.to(device)
     for stage in stages:
         latents = load_latents([stage], workdir, codecs, seed)
         torch.manual_seed(seed)
         model = plan.transformer(codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width)
         load_parts(model, stage, workdir)
         config = LoopConfig(workdir, seed, steps, budget[stage.name], decay=stage.decay, device=device)
-        heads = trained_heads(workdir, encoder.width) if "text" in stage.learns else None
+        heads = trained_heads(workdir, encoder.width).to(device) if "text" in stage.learns else None
         run(StageTask(stage, model.to(device), encoder, latents, heads), config)
         if not dist.is_initialized() or dist.get_rank() == 0:
             if heads is not None:

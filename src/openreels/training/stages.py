@@ -47,9 +47,9 @@ class TimeSampling:
 
     def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """(t_video, t_audio), each (B,)."""
-        normal = torch.randn(2, batch, generator=generator, device=generator.device)
+        normal = torch.randn(2, batch, generator=generator)
         video_B, audio_B = torch.sigmoid(self.mean + self.std * normal)
-        kind_B = torch.rand(batch, generator=generator, device=generator.device)
+        kind_B = torch.rand(batch, generator=generator)
         audio_B = torch.where(kind_B < self.shared, video_B, audio_B)
         clean_video = (kind_B >= self.shared) & (kind_B < self.shared + self.clean_video)
         clean_audio = kind_B >= 1 - self.clean_audio
@@ -142,29 +142,30 @@ class StageTask:
         index, texts = self._clips_and_captions(data, share.batch, length, generator)
         with torch.autocast(self.model.device.type, torch.bfloat16), torch.set_grad_enabled(self.heads is not None):
             context = self.encoder(texts)
+        device = self.model.device
         t_video_B, t_audio_B = self.stage.times.draw(share.batch, generator)
         if "audio" in self.stage.learns and "video" not in self.stage.learns and "video" in self.stage.streams:
             # Following a picture: half of the clips show it finished, half at any other time.
             t_video_B = torch.where(torch.rand(share.batch, generator=generator) < 0.5, 1.0, t_video_B)
-        tie_B = (torch.rand(share.batch, generator=generator) >= self.stage.cross_dropout).float()
+        tie_B = (torch.rand(share.batch, generator=generator) >= self.stage.cross_dropout).float().to(device)
 
         video = audio = video_target = audio_target = None
         if "video" in self.stage.streams:
             blank = video_state(data.video_shape, share.batch)
-            video, video_target = on_path(blank, data.latents["video"][index].float(), t_video_B, generator)
+            video, video_target = on_path(blank, data.latents["video"][index].float(), t_video_B, generator, device)
         if "audio" in self.stage.streams:
             blank = audio_state(data.audio_shape, data.video_shape.latent_frames, share.batch)
-            audio, audio_target = on_path(blank, data.latents["audio"][index].float(), t_audio_B, generator)
+            audio, audio_target = on_path(blank, data.latents["audio"][index].float(), t_audio_B, generator, device)
         joint = video is not None and audio is not None
         with torch.autocast(self.model.device.type, torch.bfloat16):
             video_v, audio_v = self.model(
                 video, audio, context, tie_B if joint else None, video_listens="video" in self.stage.learns
             )
-        loss, shown = torch.zeros(()), {}
+        loss, shown = torch.zeros((), device=device), {}
         if self.heads is not None:
             # Stills say nothing of motion and sound: reading them out keeps the encoder from forgetting their words.
             kept = [row for row, text in enumerate(texts) if text]
-            targets = torch.tensor([scene_attributes(data.scene(i)) for i in index[kept].tolist()])
+            targets = torch.tensor([scene_attributes(data.scene(i)) for i in index[kept].tolist()], device=device)
             losses, rights = slot_losses(self.heads(context.hidden_BLD[kept], context.mask_BL[kept]), targets)
             loss, shown["read"] = loss + losses.mean(), rights.mean().item()
         if video is not None and "video" in self.stage.learns:
@@ -192,14 +193,17 @@ class StageTask:
         return index[chosen], ["" if drop else texts[i] for i, drop in zip(chosen.tolist(), empty, strict=True)]
 
 
-def on_path(blank: StreamState, data: Tensor, time_B: Tensor, generator: torch.Generator) -> tuple[StreamState, Tensor]:
+def on_path(
+    blank: StreamState, data: Tensor, time_B: Tensor, generator: torch.Generator, device: torch.device
+) -> tuple[StreamState, Tensor]:
     """A state somewhere on the path to `data`, and the velocity it should be given."""
     noise = torch.randn(data.shape, generator=generator)
-    return blank.at(interpolate(data, noise, time_B), time_B), velocity(data, noise)
+    state = blank.at(interpolate(data, noise, time_B), time_B)
+    return state.to(device), velocity(data, noise).to(device)
 
 
 def flow_error(predicted: Tensor, target: Tensor, time_B: Tensor) -> Tensor:
     """Mean squared error over the samples of which something was to be generated (t < 1)."""
     error_B = (predicted - target).square().flatten(1).mean(1)
-    generated_B = (time_B < 1).float()
+    generated_B = (time_B < 1).float().to(error_B.device)
     return (error_B * generated_B).sum() / generated_B.sum().clamp(min=1)

@@ -120,7 +120,7 @@ class TextEncoderTask:
 
     def __init__(self, encoder: TextEncoder, seed: int = 0, batch: int = 128, lr: float = 2e-3, muon_lr: float = 0.02):
         self.encoder, self.seed, self.batch = encoder, seed, batch
-        self.heads = AttributeHeads(encoder.width)
+        self.heads = AttributeHeads(encoder.width).to(encoder.model.device)
         self.modules = {"encoder": encoder.model, "heads": self.heads}
         self.optimizers = muon_and_adamw(self.modules.values(), muon_lr=muon_lr, adamw_lr=lr)
 
@@ -136,7 +136,7 @@ class TextEncoderTask:
         seeds, scenes = zip(*pairs, *singles, strict=True)
         with torch.autocast(self.encoder.model.device.type, torch.bfloat16):
             context = self.encoder([random_caption(scene, seed) for seed, scene in zip(seeds, scenes, strict=True)])
-        target_BS = torch.tensor([scene_attributes(scene) for scene in scenes])
+        target_BS = torch.tensor([scene_attributes(scene) for scene in scenes], device=context.hidden_BLD.device)
         loss_BS, right_BS = slot_losses(self.heads(context.hidden_BLD, context.mask_BL), target_BS)
         names = list(SLOTS)
         shown = {slot: float(right_BS[:, names.index(f"first {slot}")].mean()) for slot in ("kind", "colour", "motion")}
@@ -154,13 +154,23 @@ def trained_heads(workdir: Path, width: int) -> AttributeHeads:
 
 
 def train_text_encoder(
-    workdir: Path, *, minutes: float | None = None, steps: int | None = None, seed: int = 0, captions: int = 20_000
+    workdir: Path,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    captions: int = 20_000,
+    device: str = "cpu",
 ) -> TextEncoder:
     """Train (or go on training) and save `tokenizer` and `text_encoder` to `workdir`."""
     corpus = (random_caption(sample_scene(seed + s, duration=2.0), s) for s in range(captions))
     torch.manual_seed(seed)
     encoder = new_text_encoder(train_tokenizer(corpus))
-    run(TextEncoderTask(encoder, seed), LoopConfig(workdir=workdir, seed=seed, minutes=minutes, steps=steps))
+    encoder.model.to(device)
+    run(
+        TextEncoderTask(encoder, seed),
+        LoopConfig(workdir=workdir, seed=seed, minutes=minutes, steps=steps, device=device),
+    )
     encoder.model.eval()
     encoder.save_pretrained(workdir)
     return encoder

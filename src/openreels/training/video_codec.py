@@ -71,9 +71,10 @@ class VideoCodecTask:
         self.pool.advance(step)
         index = torch.randint(self.pool.size, (self.batch,), generator=generator)
         x = rearrange(self.pool.clips_BTHWC[index], "b t h w c -> b c t h w").float() / 127.5 - 1
-        with torch.autocast("cpu", torch.bfloat16):
+        x = x.to(self.vae.device)
+        with torch.autocast(x.device.type, torch.bfloat16):
             posterior = self.vae.encode(x).latent_dist
-            noise = torch.randn(posterior.mean.shape, generator=generator)
+            noise = torch.randn(posterior.mean.shape, generator=generator).to(x.device)
             y = self.vae.decode(posterior.mean + posterior.std * noise).sample
         y = y.float()
         l1 = (y - x).abs().mean()
@@ -89,7 +90,7 @@ def set_latent_statistics(vae: PocketVideoVAE, clips_BTHWC: Tensor) -> None:
     """Per-channel mean and deviation of the latents of `clips`, kept in the config as diffusers does."""
     latents = []
     for part in clips_BTHWC.split(32):
-        x = rearrange(part, "b t h w c -> b c t h w").float() / 127.5 - 1
+        x = rearrange(part, "b t h w c -> b c t h w").float().to(vae.device) / 127.5 - 1
         latents.append(rearrange(vae.encode(x).latent_dist.mode().float(), "b c f y x -> (b f y x) c"))
     z_NC = torch.cat(latents)
     vae.register_to_config(
@@ -99,14 +100,20 @@ def set_latent_statistics(vae: PocketVideoVAE, clips_BTHWC: Tensor) -> None:
 
 
 def train_video_codec(
-    workdir: Path, *, minutes: float | None = None, steps: int | None = None, seed: int = 0, pool: int = 6000
+    workdir: Path,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    pool: int = 2500,
+    device: str = "cpu",
 ) -> PocketVideoVAE:
     """Train (or go on training) and save to `<workdir>/video_vae`."""
     torch.manual_seed(seed)
-    vae = PocketVideoVAE()
+    vae = PocketVideoVAE().to(device)
     clips = ClipPool(pool, frames=17, seed=seed, refill=max(1, pool // 20), every=100)
     task = VideoCodecTask(vae, clips)
-    run(task, LoopConfig(workdir=workdir, seed=seed, minutes=minutes, steps=steps, ema_decay=0.998))
+    run(task, LoopConfig(workdir=workdir, seed=seed, minutes=minutes, steps=steps, ema_decay=0.998, device=device))
     vae.eval()
     set_latent_statistics(vae, clips.clips_BTHWC[:512])
     vae.save_pretrained(workdir / "video_vae")

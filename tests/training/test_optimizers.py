@@ -1,0 +1,54 @@
+"""Muon and AdamW share the parameters between them, and both really move them."""
+
+import pytest
+import torch
+from torch import nn
+
+from openreels.training.optimizers import muon_and_adamw
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def owned(optimizers) -> tuple[set[int], set[int]]:
+    muon, adamw = optimizers
+    return {id(p) for p in muon.tensors}, {id(p) for group in adamw.param_groups for p in group["params"]}
+
+
+def test_every_trainable_parameter_has_one_owner_and_frozen_ones_none(tiny):
+    model = tiny.transformer()
+    model.audio.requires_grad_(False)
+    muon, adamw = owned(muon_and_adamw([model], muon_lr=0.01, adamw_lr=0.01))
+    assert not muon & adamw
+    assert muon | adamw == {id(p) for p in model.parameters() if p.requires_grad}
+
+
+def test_layers_that_meet_data_and_vectors_go_to_adamw(tiny):
+    model = tiny.transformer()
+    muon, adamw = owned(muon_and_adamw([model], muon_lr=0.01, adamw_lr=0.01))
+    assert {id(model.video.embed.weight), id(model.video.to_velocity.weight), id(model.video.embed.bias)} <= adamw
+    assert {id(model.layers[0].video.stream.to_qkv.weight), id(model.layers[1].audio.to_out.weight)} <= muon
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_step_moves_convolutions_in_any_memory_layout(memory_format):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(32, 32, 3).to(memory_format=memory_format)
+    before = conv.weight.detach().clone()
+    optimizers = muon_and_adamw([conv], muon_lr=0.01, adamw_lr=0.01)
+    conv(torch.ones(1, 32, 4, 4)).square().sum().backward()
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad()
+    assert (conv.weight - before).abs().max() > 1e-4
+    assert conv.weight.grad is None and conv.bias.grad is None
+
+
+def test_an_update_of_muon_is_nearly_orthogonal():
+    torch.manual_seed(0)
+    layer = nn.Linear(32, 48, bias=False)
+    before = layer.weight.detach().clone()
+    muon, _ = muon_and_adamw([layer, nn.LayerNorm(4)], muon_lr=1.0, adamw_lr=0.01, weight_decay=0.0)
+    layer(torch.randn(64, 32)).square().sum().backward()
+    muon.step()
+    singular = torch.linalg.svdvals(layer.weight.detach() - before)
+    assert singular.min() > 0.4 * singular.max()

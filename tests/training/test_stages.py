@@ -1,0 +1,198 @@
+"""What one step of a stage computes. Legend: see training/stages.py."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from openreels.flow.path import interpolate
+from openreels.recipes.pocket import tiny_plan
+from openreels.tasks.states import audio_state, video_state
+from openreels.training.loop import step_generator
+from openreels.training.stages import TimeSampling, flow_error, on_path, part_of
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+STAGES = {stage.name: stage for stage in tiny_plan().stages}
+
+
+def gen(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def step(task, number: int = 0):
+    return task.loss(number, step_generator(0, task.name, number))
+
+
+@pytest.fixture
+def make_task(worker, life):
+    def make(name: str, **changes):
+        stage = STAGES[name]
+        if batch := changes.pop("batch", None):
+            changes["shares"] = [replace(stage.shares[0], batch=batch)]
+        return worker.stage_task(life, replace(stage, **changes))
+
+    return make
+
+
+# --- times -------------------------------------------------------------------------------------------------------------
+
+
+def test_times_are_logit_normal():
+    video, audio = TimeSampling(mean=-0.5, std=0.8, shared=0.0).draw(40_000, gen())
+    for times in (video, audio):
+        assert times.logit().mean().item() == pytest.approx(-0.5, abs=0.02)
+        assert times.logit().std().item() == pytest.approx(0.8, abs=0.02)
+    assert abs(torch.corrcoef(torch.stack([video, audio]))[0, 1]) < 0.02
+
+
+def test_joint_samples_are_divided_as_told():
+    """Half share one time, 20 % see a finished picture, 10 % a finished sound, the rest draw two times."""
+    video, audio = TimeSampling(shared=0.5, clean_video=0.2, clean_audio=0.1).draw(40_000, gen())
+    same, clean_video, clean_audio = video == audio, video == 1, audio == 1
+    assert same.float().mean().item() == pytest.approx(0.5, abs=0.01)
+    assert clean_video.float().mean().item() == pytest.approx(0.2, abs=0.01)
+    assert clean_audio.float().mean().item() == pytest.approx(0.1, abs=0.01)
+    assert not (clean_video & clean_audio).any()
+
+
+def test_one_time_for_both_is_the_default():
+    video, audio = TimeSampling().draw(1000, gen())
+    assert torch.equal(video, audio) and (video < 1).all() and (video > 0).all()
+
+
+# --- the objective -----------------------------------------------------------------------------------------------------
+
+
+def test_on_path_lies_between_noise_and_data(tiny):
+    blank, data, time = video_state(tiny.VIDEO, 2), tiny.noise(2, 12, 4), torch.tensor([0.25, 1.0])
+    state, target = on_path(blank, data, time, gen())
+    assert_close(interpolate(data, data - target, time), state.noisy_BNC)
+    assert torch.equal(state.time_B, time) and torch.equal(state.noisy_BNC[1], data[1])
+    assert (data - target).std().item() == pytest.approx(1.0, abs=0.2)
+
+
+def test_clean_samples_do_not_count(tiny):
+    target, time = tiny.noise(3, 5, 4), torch.tensor([0.5, 1.0, 0.1])
+    wrong = target + torch.tensor([1.0, 100.0, 2.0])[:, None, None]
+    assert flow_error(wrong, target, time).item() == pytest.approx((1 + 4) / 2, rel=1e-4)
+    assert flow_error(wrong, target, torch.ones(3)).item() == 0
+
+
+# --- a step ------------------------------------------------------------------------------------------------------------
+
+
+def received(task, number: int = 0):
+    """What the transformer was called with during one step: (video, audio, context, tie)."""
+    seen = []
+    hook = task.model.register_forward_pre_hook(lambda _, args: seen.append(args))
+    step(task, number)
+    hook.remove()
+    return seen[0]
+
+
+def test_a_step_builds_the_states_that_sampling_builds(make_task):
+    task = make_task("joint")
+    data = task.latents[task.stage.shares[0].bucket]
+    video, audio, context, tie = received(task)
+    blanks = video_state(data.video_shape, 2), audio_state(data.audio_shape, data.video_shape.latent_frames, 2)
+    for state, blank in zip((video, audio), blanks, strict=True):
+        for name in ("positions_NP", "reference_positions_RP", "given_BNC", "mask_BN1", "reference_BRC"):
+            assert torch.equal(getattr(state, name), getattr(blank, name)), name
+        assert state.noisy_BNC.shape == blank.noisy_BNC.shape
+    assert context.hidden_BLD.shape[0] == tie.shape[0] == 2
+
+
+@pytest.mark.parametrize(("name", "streams"), [("images", "video"), ("sound", "audio"), ("joint", "video audio")])
+def test_only_the_streams_of_the_stage_run(make_task, name, streams):
+    task = make_task(name)
+    video, audio, _, _ = received(task)
+    given = [stream for stream, state in (("video", video), ("audio", audio)) if state is not None]
+    assert given == streams.split() == [key for key in step(task)[1] if key in ("video", "audio")]
+
+
+def test_what_the_model_sees_belongs_to_one_clip(make_task):
+    """At t = 1 both streams hold their clip's latents: the same clip in both."""
+    task = make_task("joint", batch=6, times=TimeSampling(mean=50.0, std=0.1))
+    data = task.latents[task.stage.shares[0].bucket]
+    video, audio, _, _ = received(task)
+    assert video.time_B.tolist() == [1.0] * 6
+
+    def clip_of(latents, sample):
+        return (latents.float() - sample).abs().flatten(1).sum(1).argmin().item()
+
+    pairs = [
+        (clip_of(data.latents["video"], video.noisy_BNC[i]), clip_of(data.latents["audio"], audio.noisy_BNC[i]))
+        for i in range(6)
+    ]
+    assert all(v == a for v, a in pairs) and len(set(pairs)) > 1
+
+
+def test_texts_and_ties_are_dropped_as_often_as_told(make_task):
+    task = make_task("joint", batch=40, text_dropout=0.4, cross_dropout=0.2)
+    calls = [received(task, number) for number in range(8)]
+    empty = torch.cat([context.mask_BL.sum(1) == 1 for _, _, context, _ in calls])
+    apart = torch.cat([tie == 0 for *_, tie in calls])
+    assert empty.float().mean().item() == pytest.approx(0.4, abs=0.1)
+    assert apart.float().mean().item() == pytest.approx(0.2, abs=0.08)
+
+
+def test_captions_belong_to_their_clips(make_task):
+    task = make_task("joint", text_dropout=0.0)
+    data = task.latents[task.stage.shares[0].bucket]
+    index, texts = task._clips_and_captions(data, 12, 3, gen())
+    for i, text in zip(index.tolist(), texts, strict=True):
+        if text.isascii():
+            subject = data.scene(i).subjects[0]
+            assert any(word in text.lower() for word in (subject.kind, subject.colour, data.scene(i).background)) or text
+    lengths = [len(task.encoder.tokenizer(text).input_ids) for text in texts]
+    shorter = [len(task.encoder.tokenizer(text).input_ids) for text in task._clips_and_captions(data, 12, 0, gen())[1]]
+    assert max(shorter) <= min(lengths)
+
+
+def test_following_shows_half_of_the_pictures_finished(make_task):
+    task = make_task("following", batch=40)
+    times = torch.cat([received(task, number)[0].time_B for number in range(5)])
+    assert (times == 1).float().mean().item() == pytest.approx(0.5, abs=0.12)
+
+
+# --- what learns -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_gradients_reach_exactly_what_the_stage_learns(make_task, name):
+    task = make_task(name)
+    for number in range(2):
+        step(task, number)[0].backward()
+    for key, parameter in task.model.named_parameters():
+        learns = part_of(key) in task.stage.learns and not ("video_from_audio" in key and name == "following")
+        assert parameter.requires_grad == learns and (parameter.grad is not None) == learns, key
+    assert all(p.grad is None for p in task.encoder.model.parameters()) or "text" in task.stage.learns
+
+
+def test_every_parameter_belongs_to_one_part(tiny):
+    parts = {part_of(name) for name, _ in tiny.transformer().named_parameters()}
+    assert parts == {"video", "audio", "cross"}
+    assert part_of("layers.0.audio.text_cross.to_q.weight") == part_of("audio.embed.bias") == "audio"
+    assert part_of("layers.1.audio_from_video.to_q.weight") == part_of("layers.1.video_from_audio.time_bias") == "cross"
+
+
+def test_buckets_are_drawn_by_their_weights(make_task):
+    """The draw depends on the step alone, so all processes of a run take the same bucket."""
+    task = make_task("images")
+    share = task.stage.shares[0]
+    task = make_task("images", shares=[replace(share, weight=3.0, batch=1), replace(share, weight=1.0, batch=2)])
+    batches = [len(received(task, number)[0].time_B) for number in range(200)]
+    assert batches.count(2) / 200 == pytest.approx(0.25, abs=0.08)
+    assert batches[7] == len(received(task, 7)[0].time_B)
+    assert task.samples_per_step == 1
+
+
+def test_a_reading_step_without_any_caption_is_still_finite(make_task, worker, life):
+    """All prompts of a small batch can be dropped at once."""
+    from openreels.training.stages import StageTask
+    from openreels.training.text_encoder import AttributeHeads
+
+    bare = make_task("reading", text_dropout=1.0)
+    task = StageTask(bare.stage, bare.model, bare.encoder, bare.latents, AttributeHeads(bare.encoder.width))
+    assert torch.isfinite(step(task)[0])
