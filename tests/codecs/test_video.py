@@ -42,7 +42,7 @@ def clip(frames: int, height: int = 32, width: int = 48) -> Tensor:
     return torch.randint(256, (2, frames, height, width, 3), generator=torch.Generator().manual_seed(0)).byte()
 
 
-# --- geometry and causality --------------------------------------------------------------------------------------------
+# --- geometry and causality ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("frames", [1, 5, 17])
@@ -100,7 +100,7 @@ def test_sizes_it_cannot_take_are_refused(vae, size):
         VideoCodec(vae).shape(*size, Fraction(16))
 
 
-# --- the adapter -------------------------------------------------------------------------------------------------------
+# --- the adapter -----------------------------------------------------------------------------------------------------
 
 
 def test_the_shape_is_that_of_the_latents(vae):
@@ -141,7 +141,7 @@ def test_saved_and_loaded_it_is_the_same(vae, tmp_path):
     assert torch.equal(VideoCodec(loaded).encode(clip(5)), VideoCodec(vae).encode(clip(5)))
 
 
-# --- training ----------------------------------------------------------------------------------------------------------
+# --- training --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from openreels.encoders.text import MAX_TOKENS, TextEncoder, new_text_encoder, t
 from openreels.world import random_caption, sample_scene
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-PROMPTS = ["A red ball bounces on the grass.", "", "红色的球在草地上弹跳", "A STAR falls; a voice says: \"oh\" 🎈"]
+PROMPTS = ["A red ball bounces on the grass.", "", "红色的球在草地上弹跳", 'A STAR falls; a voice says: "oh" 🎈']
 
 
 @pytest.fixture(scope="module")

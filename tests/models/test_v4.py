@@ -35,7 +35,7 @@ def changed(model: SkyReelsV4Transformer, *parts: str) -> SkyReelsV4Transformer:
     return other
 
 
-# --- layers and shapes -------------------------------------------------------------------------------------------------
+# --- layers and shapes -----------------------------------------------------------------------------------------------
 
 
 def test_dual_stream_layers_come_before_single_stream_layers_in_both_towers(tiny):
@@ -74,7 +74,7 @@ def test_fresh_cross_attentions_change_nothing(tiny):
     assert torch.equal(joint[1], model(None, audio, context)[1])
 
 
-# --- one timeline ------------------------------------------------------------------------------------------------------
+# --- one timeline ----------------------------------------------------------------------------------------------------
 
 
 def cross_rotary(model, video, audio, context, name: str):
@@ -112,7 +112,7 @@ def test_moving_the_sound_in_time_changes_what_both_streams_see(tiny, shaken):
         assert differs(velocity, expected)
 
 
-# --- references --------------------------------------------------------------------------------------------------------
+# --- references ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tower", ["video", "audio"])
@@ -165,7 +165,7 @@ def test_the_place_of_a_reference_in_time_matters(tiny, shaken):
     assert differs(shaken(state, None, context)[0], shaken(elsewhere, None, context)[0])
 
 
-# --- the inpainting channels -------------------------------------------------------------------------------------------
+# --- the inpainting channels -----------------------------------------------------------------------------------------
 
 
 def test_mask_0_hides_what_is_given_and_mask_1_shows_it(tiny, shaken):
@@ -183,7 +183,7 @@ def test_the_mask_itself_is_seen(tiny, shaken):
     assert differs(shaken(masked, None, context)[0], shaken(state, None, context)[0])
 
 
-# --- text --------------------------------------------------------------------------------------------------------------
+# --- text ------------------------------------------------------------------------------------------------------------
 
 
 def test_text_padding_is_invisible(tiny, shaken):
@@ -212,7 +212,7 @@ def test_text_cross_attention_stands_in_every_layer_of_the_video_tower_only(tiny
         assert differs(other(tiny.video(), None, tiny.context())[0], before)
 
 
-# --- two streams -------------------------------------------------------------------------------------------------------
+# --- two streams -----------------------------------------------------------------------------------------------------
 
 
 def test_audio_attends_first_and_video_attends_to_the_updated_audio(tiny):
@@ -279,7 +279,7 @@ def test_samples_of_a_batch_do_not_see_each_other(tiny, shaken):
         assert_close(one[stream], both[stream][:1])
 
 
-# --- the best linear guess ---------------------------------------------------------------------------------------------
+# --- the best linear guess -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("t", [0.0, 0.2, 0.5, 0.9, 1.0])
@@ -297,7 +297,7 @@ def test_gaussian_skip_is_the_best_linear_guess_and_scales_what_is_left(tiny, t)
     assert model(state, None, tiny.context())[0].mean().item() == pytest.approx(slope + left, abs=0.01)
 
 
-# --- training and saving -----------------------------------------------------------------------------------------------
+# --- training and saving ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("modulation_rank", [None, 4])

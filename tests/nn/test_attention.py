@@ -70,7 +70,7 @@ def test_query_key_norm_makes_length_irrelevant(tiny):
     assert_close(norm(100 * q, 0.1 * k), norm(q, k), atol=1e-3, rtol=1e-3)
 
 
-# --- time bias ---------------------------------------------------------------------------------------------------------
+# --- time bias -------------------------------------------------------------------------------------------------------
 
 
 def bias_of(layer: TimeDistanceBias, query_times, key_times) -> torch.Tensor:
@@ -102,7 +102,7 @@ def test_the_bias_has_one_row_per_query_and_one_column_per_key():
     assert_close(bias[0, 0], -torch.tensor([[0.0, 3.0], [1.0, 2.0], [2.0, 1.0]]))
 
 
-# --- cross-attention ---------------------------------------------------------------------------------------------------
+# --- cross-attention -------------------------------------------------------------------------------------------------
 
 
 def test_a_fresh_cross_attention_is_silent_and_can_learn(tiny):

@@ -1,4 +1,4 @@
-"""A work folder with tiny, untrained codecs and text encoder, and one in which the tiny plan has lived its whole life."""
+"""A work folder with tiny, untrained parts, and one in which the tiny plan has lived its whole life."""
 
 from __future__ import annotations
 

@@ -7,14 +7,21 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
 import torch
 
 from openreels.training.checkpoint import load_checkpoint
-from openreels.training.loop import CALIBRATION_STEPS, Interrupted, LoopConfig, learning_rate_factor, run, step_generator
+from openreels.training.loop import (
+    CALIBRATION_STEPS,
+    Interrupted,
+    LoopConfig,
+    learning_rate_factor,
+    run,
+    step_generator,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WORKER = str(Path(__file__).with_name("worker.py"))
@@ -36,7 +43,7 @@ def rows(folder: Path, name: str = "regression") -> list[dict]:
     return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
 
 
-# --- schedules and averages --------------------------------------------------------------------------------------------
+# --- schedules and averages ------------------------------------------------------------------------------------------
 
 
 def test_the_learning_rate_is_a_trapezoid_with_a_cosine_fall():
@@ -44,7 +51,7 @@ def test_the_learning_rate_is_a_trapezoid_with_a_cosine_fall():
     assert factors[:10] == pytest.approx([0.1 * n for n in range(1, 11)])
     assert factors[10:61] == [1.0] * 51
     assert factors[80] == pytest.approx(0.505)
-    assert all(a > b for a, b in zip(factors[60:], factors[61:], strict=False))
+    assert all(a > b for a, b in pairwise(factors[60:]))
     assert factors[-1] < 0.02
 
 
@@ -75,7 +82,7 @@ def test_the_loss_falls_and_is_logged(worker, tmp_path):
     assert log[-1]["error"] == pytest.approx(log[-1]["loss"], abs=1e-5) and log[-1]["samples_per_second"] > 0
 
 
-# --- randomness --------------------------------------------------------------------------------------------------------
+# --- randomness ------------------------------------------------------------------------------------------------------
 
 
 def test_every_seed_stage_step_and_process_draws_numbers_of_its_own():
@@ -86,7 +93,7 @@ def test_every_seed_stage_step_and_process_draws_numbers_of_its_own():
     assert torch.equal(again, torch.rand(2, generator=step_generator(3, "joint", 2, 1)))
 
 
-# --- budgets -----------------------------------------------------------------------------------------------------------
+# --- budgets ---------------------------------------------------------------------------------------------------------
 
 
 class Slow:
@@ -125,7 +132,7 @@ def test_a_run_without_any_budget_is_refused(worker, tmp_path):
         run(worker.Regression(), LoopConfig(tmp_path))
 
 
-# --- trouble -----------------------------------------------------------------------------------------------------------
+# --- trouble ---------------------------------------------------------------------------------------------------------
 
 
 class Failing(Slow):
@@ -147,7 +154,7 @@ class Failing(Slow):
 @pytest.mark.parametrize("scale", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_weights(worker, tmp_path, scale):
     task = worker.Regression()
-    with pytest.raises(FloatingPointError, match="regression.*step 5"):
+    with pytest.raises(FloatingPointError, match=r"regression.*step 5"):
         run(Failing(task, 5, scale), LoopConfig(tmp_path, steps=9, checkpoint_minutes=0))
     assert torch.isfinite(task.model.weight).all()
     assert load_checkpoint(tmp_path / "regression.pt")["step"] == 5
@@ -197,7 +204,7 @@ def test_killed_with_signal_9_it_ends_bit_identical(worker, before_joint):
     assert same(load_checkpoint(checkpoint), load_checkpoint(other / "joint.pt"))
 
 
-# --- several processes -------------------------------------------------------------------------------------------------
+# --- several processes -----------------------------------------------------------------------------------------------
 
 
 def test_two_processes_learn_what_one_learns_from_all_points(worker, tmp_path):

@@ -23,7 +23,7 @@ SHARD = 6  # clips of a shard in these tests
 
 
 class Regression:
-    """Fits a line to 8 fixed points with a little noise from the step's generator; rank r of n sees every n-th point."""
+    """Fits a line to 8 fixed points with noise from the step's generator; rank r of n sees every n-th point."""
 
     name = "regression"
 
@@ -61,7 +61,9 @@ def stage_task(workdir: Path, stage: Stage) -> StageTask:
 
 
 def run_joint(workdir: Path, steps: int) -> None:
-    run(stage_task(workdir, tiny_plan().stages[-1]), LoopConfig(workdir, steps=steps, checkpoint_minutes=0, log_every=1))
+    run(
+        stage_task(workdir, tiny_plan().stages[-1]), LoopConfig(workdir, steps=steps, checkpoint_minutes=0, log_every=1)
+    )
 
 
 if __name__ == "__main__":

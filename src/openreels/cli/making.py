@@ -68,10 +68,16 @@ def loaded(model: str) -> Reel:
     from safetensors import SafetensorError
 
     from openreels.pipelines import load
+    from openreels.pipelines.registry import available
     from openreels.request import RequestError
 
     no_library_bars()
     try:
         return load(model)
     except (OSError, ValueError, SafetensorError) as error:  # huggingface_hub refuses a malformed id by a ValueError
-        raise RequestError(f"the model {model} cannot be loaded: {str(error) or type(error).__name__}") from error
+        if model not in {card.name for card in available()} and not Path(model).is_dir():
+            sentence = f"{model} is no folder here, and no model of that name came from the hub"
+        else:
+            reason = str(error).partition("\n")[0].partition(". ")[0]
+            sentence = f"the model {model} cannot be loaded: {reason or type(error).__name__}"
+        raise RequestError(sentence) from error

@@ -34,7 +34,7 @@ class Mistake(typer.BadParameter):
         if self.param is None:
             return self.message
         is_flag = self.param.param_type_name == "option"
-        return f"{max(self.param.opts, key=len) if is_flag else self.param.human_readable_name} {self.message}"
+        return f"{max(self.param.opts, key=len) if is_flag else self.param.metavar} {self.message}"
 
 
 def refusal(accepted: str, text: str) -> Mistake:

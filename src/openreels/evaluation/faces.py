@@ -21,9 +21,8 @@ from openreels.world.shapes import OUTLINES
 __all__ = ["Face", "find_face", "mouth_opening"]
 
 LEAST_AREA = 500  # pixels; the smallest face of the world has about 900
-LEAST_LIKENESS = 0.60  # correlation of the features (eyes, hair, nose, screen) with the drawn ones
-LEAST_EXPLAINED = 0.70  # share of the difference to the stage that the drawn face explains, outline included
-DEBUG=False
+LEAST_LIKENESS = 0.70  # correlation of the features (eyes, hair, nose, screen) with the drawn ones
+LEAST_EXPLAINED = 0.45  # share of the difference to the stage that the drawn face explains, outline included
 _RADIUS = 0.34
 _PIXELS = 192
 # Centre of mass below the face's centre, and area over radius squared: where to start looking.
@@ -71,7 +70,8 @@ def _sample(picture_HWC: Tensor, pixels_KP2: Tensor) -> Tensor:
     height, width, _ = picture_HWC.shape
     to = pixels_KP2 * torch.tensor([2.0 / width, 2.0 / height]) - 1.0
     planes = picture_HWC.permute(2, 0, 1)[None]
-    return torch.nn.functional.grid_sample(planes, to[None], padding_mode="border", align_corners=False)[0].permute(1, 2, 0)
+    values = torch.nn.functional.grid_sample(planes, to[None], padding_mode="border", align_corners=False)
+    return values[0].permute(1, 2, 0)
 
 
 def _features(points_P2: Tensor, cover_P: Tensor) -> Tensor:
@@ -132,7 +132,6 @@ def find_face(thing: Thing, frames_THWC: Tensor, plate_HWC: Tensor) -> Face | No
     seen_PC, stage_PC = _sample(picture_HWC, pixels)[0], _sample(plate_HWC, pixels)[0]
     made_PC = stage_PC + (drawn_PC[still] - stage_PC) * cover_P[still, None]
     explained = 1.0 - ((seen_PC - made_PC).square().sum() / (seen_PC - stage_PC).square().sum().clamp(min=1.0)).item()
-    if DEBUG: print(kind,score,explained,thing.colour,area)
     if score < LEAST_LIKENESS or explained < LEAST_EXPLAINED:
         return None
     return Face(kind, thing.colour, *place.tolist(), score, explained)

@@ -1,6 +1,6 @@
 """What a clip's sound holds: impacts with their material and time, a voice and its loudness, music.
 
-Everything is learnt at first use, in about a second, from sounds that the world renders for the purpose: no weights file.
+Everything is learnt at first use, in seconds, from sounds that the world renders for the purpose: no weights file.
 Impacts are onsets (sudden rises over what sounded before) that a linear classifier takes for one of the four materials.
 Voice and music are found by explaining the spectrum as a sum of the world's sounds, each with an amount >= 0.
 
@@ -10,7 +10,7 @@ Sound is mono float32 at `RATE` Hz.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -49,7 +49,7 @@ class Impact:
 
 @dataclass(frozen=True)
 class Voice:
-    """present: somebody speaks. kind: of world.VOICES, None when nobody does. loudness_T: 0 and more, per video frame."""
+    """present: somebody speaks. kind: of world.VOICES, None when nobody does. loudness_T: >= 0, per video frame."""
 
     present: bool
     kind: str | None
@@ -215,7 +215,7 @@ def _fine_bands() -> np.ndarray:
 
 def _alone(scene: Scene) -> np.ndarray:
     """The scene's sound without its place's, seconds 0..1."""
-    bare = Scene(scene.seed, scene.duration, scene.aspect, scene.background, scene.night, scene.floor, scene.variant, ())
+    bare = replace(scene, subjects=(), melody=None)
     both = render_sound([scene, bare], samples=RATE).numpy()
     return both[0] - both[1]
 
@@ -270,3 +270,19 @@ def amounts(sound_S: np.ndarray, centres_F: np.ndarray) -> dict[str, np.ndarray]
         amount_FK *= (seen_FB / (amount_FK @ atoms_KB)) @ atoms_KB.T
     names = np.array(groups)
     return {group: amount_FK[:, names == group].sum(1) for group in dict.fromkeys(groups)}
+
+
+# Loudness (sum of band magnitudes) from which a frame holds a voice, and share of frames that must.
+_SPOKEN, _LEAST_SPEECH = 0.02, 0.12
+_PLAYED, _LEAST_MUSIC = 0.02, 0.3
+
+
+def hear_tones(sound_S: np.ndarray, frames: int, fps: float) -> tuple[Voice, bool]:
+    """The voice, with its loudness at each video frame (frame t shows the moment t / fps), and whether music plays."""
+    half = np.arange(2 * frames) / (2.0 * fps)
+    amount = amounts(sound_S, np.round(half * RATE).astype(int))
+    voice_F = amount["low"] + amount["high"]
+    present = float((voice_F > _SPOKEN).mean()) >= _LEAST_SPEECH
+    kind = ("low" if amount["low"].sum() > amount["high"].sum() else "high") if present else None
+    music = float((amount["music"] > _PLAYED).mean()) >= _LEAST_MUSIC
+    return Voice(present, kind, voice_F[::2]), music

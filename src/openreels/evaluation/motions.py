@@ -1,7 +1,7 @@
 """What kind of motion a track is, and when it touches something: laws of motion fitted to the centre of the subject.
 
-Each law is a bank of curves over its times (when it starts, how long an arc lasts ...); place and size of the motion follow
-by least squares. The best curve of the best law is then refined, which places contacts between two frames.
+Each law is a bank of curves over its times (when it starts, how long an arc lasts ...); place and size of the motion
+follow by least squares. The best curve of the best law is then refined, which places contacts between two frames.
 
 Legend: T frames  K curves  N frames used. Lengths in short sides, y down, times in seconds.
 """
@@ -65,7 +65,7 @@ def track_of(thing: Thing, fps: float, width: int) -> Track:
     return Track(np.arange(len(x_T)) / fps, x_T / UNIT, y_T / UNIT)
 
 
-# --- the laws: height (or way) 0..1 over time for columns of parameters (K, 1) and times (1, T) --------------------------
+# --- the laws: height (or way) 0..1 over time, for columns of parameters (K, 1) and times (1, T) ----------------------
 
 
 def _bounce(times: np.ndarray, start: np.ndarray, period: np.ndarray, kept: np.ndarray) -> np.ndarray:
@@ -244,8 +244,7 @@ def judge_motion(track: Track, fps: float, duration: float) -> Travel:
 RING_RADII = (0.45, 0.6, 0.75, 0.88)
 ANGLES = 32
 WAVES = 6
-DEBUG=False
-TURNING = 0.045  # rms of the turning pattern over the mean brightness; true rolls have 0.07 and more, slides 0.02 and less
+TURNING = 0.045  # rms of the turning pattern over the mean brightness: true rolls 0.07 and more, slides up to 0.02
 COHERENT = 0.55  # share of the pattern's changes that turns in step with the way travelled: 0.8 and more, 0.4 and less
 
 
@@ -278,5 +277,4 @@ def rolls(thing: Thing, track: Track, frames_THWC: Tensor) -> bool:
         total = float((np.abs(change_NRM) ** 2).mean(0).sum())
         rms = float(np.sqrt((np.abs(turning_RM) ** 2).sum() * 2.0 / len(RING_RADII)))
         best = max(best, (explained / max(total, 1e-9), rms))
-    if DEBUG: print('ROLL', best)
     return best[1] > TURNING and best[0] > COHERENT

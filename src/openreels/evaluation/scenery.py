@@ -46,7 +46,9 @@ class Scenery:
     palette_HKC: Tensor
 
 
-def _stages(background: str, night: bool, variants: list[int], floors: list[float], height: int, width: int, margin: int):
+def _stages(
+    background: str, night: bool, variants: list[int], floors: list[float], height: int, width: int, margin: int
+) -> Tensor:
     """Empty stages, uint8 (V, height + 2 margin, width, 3); `floors`: short sides above the lower border of the
     window.
     """

@@ -154,4 +154,5 @@ def judge_shape(thing: Thing, frames_THWC: Tensor, distance_THW: Tensor) -> tupl
     kind, count = Counter(votes).most_common(1)[0]
     if kind is None or count * 2 <= len(frames):
         return None, float(best.values.mean())
-    return kind, float(np.mean([value for value, vote in zip(best.values.tolist(), votes, strict=True) if vote == kind]))
+    likeness = [value for value, vote in zip(best.values.tolist(), votes, strict=True) if vote == kind]
+    return kind, float(np.mean(likeness))

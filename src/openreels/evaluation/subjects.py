@@ -128,7 +128,7 @@ def foreground(frames_THWC: Tensor, scenery: Scenery) -> tuple[Tensor, Tensor, T
 
 def label_parts(mask_THW: np.ndarray) -> np.ndarray:
     """Numbers the 4-connected parts of each frame: int32 (T, H, W), 0 outside; numbers are unique over all frames."""
-    frames, height, width = mask_THW.shape
+    _, height, width = mask_THW.shape
     labels = np.where(mask_THW, np.arange(1, mask_THW.size + 1, dtype=np.int32).reshape(mask_THW.shape), 0)
     while True:
         before = labels.copy()
@@ -199,7 +199,7 @@ def find_things(foreground_THW: Tensor, colour_THW: Tensor) -> list[Thing]:
     """Follows every part through the clip; those seen in at least half of the frames, from left to right."""
     mask_THW = foreground_THW.numpy()
     colour = colour_THW.numpy()
-    frames, height, width = mask_THW.shape
+    frames, _, width = mask_THW.shape
     labels = label_parts(mask_THW)
     things: list[Thing] = []
     for t in range(frames):
@@ -238,5 +238,3 @@ def _extend(thing: Thing, t: int, part: _Part, width: int) -> None:
     thing.votes_K += part.votes_K
     thing.mask_THW[t, rows, columns] = True
     thing.last = t
-
-

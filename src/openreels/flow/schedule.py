@@ -30,5 +30,5 @@ class Schedule:
         return self._shifted(progress.clamp(max=1)), self._shifted((progress - self.audio_lag).clamp(0, 1))
 
     def _shifted(self, progress: Tensor) -> Tensor:
-        sigma = 1 - progress
-        return (1 - self.shift * sigma / (1 + (self.shift - 1) * sigma)).float()
+        # sigma -> shift sigma / (1 + (shift - 1) sigma) written in t, so that both ends are exact.
+        return (progress / (progress + self.shift * (1 - progress))).float()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from zlib import crc32
 
 import torch
 from diffusers import DiffusionPipeline
@@ -148,6 +149,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         """Noise that depends on each sample's own seed and modality alone: drawn on the CPU, the same on any device."""
         draws = []
         for seed in seeds:
-            generator = torch.Generator().manual_seed((seed * 2 + salt) % 2**63)
+            # torch's CPU generator looks at 32 bits of a seed: hashed, all 63 of a request's count.
+            generator = torch.Generator().manual_seed(crc32(f"{seed}/{salt}".encode()))
             draws.append(torch.randn(state.noisy_BNC.shape[1:], generator=generator))
         return state.at(torch.stack(draws), state.time_B).to(self.transformer.device)

@@ -39,6 +39,7 @@ class AudioCodecRecipe:
 
     clips: scenes in the pool. vae_crop, vocoder_crop: samples. kl: weight of the mean divergence per latent number.
     latent_noise: largest standard deviation, in units of the latents' own, of noise added before decoding.
+    texture: see `spectral_loss`; in the adversarial stage.
     shares: parts of the minutes for the VAE, the spectral stage and the adversarial stage.
     """
 
@@ -56,6 +57,7 @@ class AudioCodecRecipe:
     vocoder_lr: float = 1.5e-3
     adversarial_batch: int = 8
     adversarial_lr: float = 4e-4
+    texture: float = 0.6
     critic_lr: float = 4e-4
     critic_width: int = 16
     shares: tuple[float, float, float] = (0.25, 0.35, 0.40)
@@ -202,14 +204,28 @@ def frozen(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def spectral_loss(out_BS: Tensor, true_BS: Tensor) -> Tensor:
-    """Distance of magnitudes at five resolutions: in decibels for what is quiet, in root amplitude for what is loud."""
+def _texture(log_BKT: Tensor) -> tuple[Tensor, Tensor]:
+    """Local mean and local spread of a log spectrogram, over seven bins by seven frames."""
+    mean = F.avg_pool2d(log_BKT[:, None], 7, 3)
+    return mean, (F.avg_pool2d(log_BKT[:, None].square(), 7, 3) - mean.square()).clamp(min=1e-3).sqrt()
+
+
+def spectral_loss(out_BS: Tensor, true_BS: Tensor, texture: float = 0.0) -> Tensor:
+    """Distance of magnitudes at five resolutions, in log amplitude (what is quiet) and root amplitude (what is loud).
+
+    texture: share of the log distance that compares local mean and spread instead of each point. Point by point, the
+    best answer to noise is its median: a smooth buzz. Noise of the right level and roughness has the right texture.
+    """
     total = out_BS.new_zeros(())
     sizes = (2048, 1024, 512, 256, 128)
     for n_fft in sizes:
         out_BKT, true_BKT = (magnitude(audio_BS, n_fft, n_fft // 4) for audio_BS in (out_BS, true_BS))
-        log_error = torch.log((out_BKT + MelSpec.floor) / (true_BKT + MelSpec.floor)).abs().mean()
-        total = total + 0.5 * log_error + 4 * ((out_BKT + 1e-6).sqrt() - (true_BKT + 1e-6).sqrt()).abs().mean()
+        out_log, true_log = torch.log(out_BKT + MelSpec.floor), torch.log(true_BKT + MelSpec.floor)
+        total = total + 0.5 * (1 - texture) * (out_log - true_log).abs().mean()
+        total = total + 4 * ((out_BKT + 1e-6).sqrt() - (true_BKT + 1e-6).sqrt()).abs().mean()
+        if texture:
+            pairs = zip(_texture(out_log), _texture(true_log), strict=True)
+            total = total + texture * sum((ours - theirs).abs().mean() for ours, theirs in pairs)
     return total / len(sizes)
 
 
@@ -303,7 +319,7 @@ class VocoderTask:
         # Any stretch of the noise, so that the network cannot learn one by heart.
         out_BS = self.vocoder.synthesise(parts, int(torch.randint(1 << 20, (), generator=crop_generator)))
 
-        spectral = spectral_loss(out_BS, true_BS)
+        spectral = spectral_loss(out_BS, true_BS, self.recipe.texture if self.critics else 0.0)
         true_mel_BMT = log_mel(true_BS, spec)
         mel = (log_mel(out_BS, spec) - true_mel_BMT).abs().mean()
         edges = band_edges(spec).float().to(device)

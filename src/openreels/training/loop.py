@@ -71,8 +71,9 @@ class LoopConfig:
 
 def step_generator(seed: int, name: str, step: int, rank: int = 0) -> torch.Generator:
     """Generator whose stream is a function of its arguments alone; on the CPU, so that every device sees one stream."""
-    mixed = crc32(f"{name}/{rank}".encode()) ^ (seed * 0x9E3779B1 & 0xFFFFFFFF)
-    return torch.Generator().manual_seed((mixed << 31) ^ step)
+    # torch's CPU generator keeps 32 bits of a seed and drops the rest: all of them must count.
+    start = crc32(f"{seed}/{name}/{rank}".encode())
+    return torch.Generator().manual_seed((start + step) % 2**32)
 
 
 def learning_rate_factor(step: int, steps: int, warmup: float, decay: float) -> float:
@@ -155,6 +156,8 @@ def run(task: Task, config: LoopConfig) -> dict[str, float]:
             optimizer.load_state_dict(saved)
         for key, value in state["ema"].items():
             ema.average[key].copy_(value)
+        if rank() == 0:
+            forget_after(log_path, step)
         config.on_log(f"{task.name}: resumed at step {step}" + (f" of {steps}" if steps else ""))
 
     meter = Meter(config, log_path, task.name, task.samples_per_step * world_size(), spent)
@@ -193,6 +196,13 @@ def run(task: Task, config: LoopConfig) -> dict[str, float]:
             raise Interrupted(f"{task.name}: {config.minutes:g} minutes are over at step {step} of {steps}")
     ema.copy_to_modules()
     return meter.latest
+
+
+def forget_after(log: Path, step: int) -> None:
+    """Drop the rows of steps that will be done again."""
+    if log.exists():
+        kept = [row for row in log.read_text().splitlines(keepends=True) if json.loads(row)["step"] <= step]
+        log.write_text("".join(kept))
 
 
 class Calibration:

@@ -21,7 +21,8 @@ class MatrixMuon(torch.optim.Muon):
     def __init__(self, parameters: Iterable[nn.Parameter], **options):
         self.tensors = list(parameters)
         # The flat twins share the weights' memory, so a step on them is a step on the weights.
-        self.twins = [nn.Parameter(tensor.data.flatten(1)) for tensor in self.tensors]
+        # (`view` raises where it would have to copy: a channels-last weight has to be made contiguous first.)
+        self.twins = [nn.Parameter(tensor.data.view(len(tensor), -1)) for tensor in self.tensors]
         super().__init__(self.twins, **options)
 
     def step(self, closure=None):

@@ -7,6 +7,8 @@ with an interrupted one, and extends a finished one.
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,9 +63,10 @@ def train(
 ) -> None:
     """Run the plan (or one part of it) in `workdir`, going on from whatever is there.
 
-    minutes: wall-clock budget, divided among the parts by their shares, or all for `part`. steps: the length of each
-    transformer stage instead. processes: gradients are averaged over as many; on a CPU each gets its share of the
-    cores. Raises ValueError for an unknown part, training.loop.Interrupted where the budget ends within a part.
+    minutes: wall-clock budget, divided among the parts by their shares, or all for `part`; it sets a stage's length
+    once, at its start. steps: the length of each stage instead; a larger number extends a finished stage.
+    processes: gradients are averaged over as many; on a CPU each gets its share of the cores.
+    Raises ValueError for an unknown part, training.loop.Interrupted where the budget ends within a part.
     """
     if part is not None and part not in plan.parts:
         raise ValueError(f"{plan.name} has no part {part!r}; its parts are {', '.join(plan.parts)}")
@@ -77,9 +80,10 @@ def train(
         "text_encoder": plan.text_minutes_share,
         **{stage.name: stage.minutes_share for stage in plan.stages},
     }
-    budget = {name: minutes and minutes * (1.0 if part else share) for name, share in shares.items()}
+    total = sum(shares.values())
+    budget = {name: minutes and minutes * (1.0 if part else share / total) for name, share in shares.items()}
 
-    # A part asked for by name goes on training; in a whole run, what is finished stays.
+    # A codec asked for by name goes on training; in a whole run, what is finished stays.
     if "video_codec" in wanted and (part or not (workdir / "video_vae").exists()):
         train_video_codec(workdir, minutes=budget["video_codec"], steps=steps, seed=seed, device=device)
     if "audio_codec" in wanted and (part or not (workdir / "vocoder").exists()):
@@ -99,18 +103,32 @@ def train(
     else:
         threads = max(1, torch.get_num_threads() // processes)
         store = f"file://{(workdir / f'.rendezvous-{os.getpid()}').absolute()}"
-        multiprocessing.spawn(_worker, (processes, threads, store, arguments), nprocs=processes)
+        try:
+            multiprocessing.spawn(_worker, (processes, threads, store, arguments), nprocs=processes)
+        finally:
+            Path(store.removeprefix("file://")).unlink(missing_ok=True)
 
 
 def _worker(rank: int, world_size: int, threads: int, store: str, arguments: tuple) -> None:
+    threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(threads)
     keep_freed_memory()
-    backend = "nccl" if arguments[-1] == "cuda" else "gloo"
+    backend = "gloo"
+    if arguments[-1] == "cuda":
+        backend = "nccl"
+        torch.cuda.set_device(rank)
     dist.init_process_group(backend, init_method=store, rank=rank, world_size=world_size)
     try:
         train_stages(*arguments)
     finally:
         dist.destroy_process_group()
+
+
+def _leave_with_parent(parent: int) -> None:
+    """End this process when its parent was killed: an orphan would go on writing checkpoints under the next run."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def train_stages(

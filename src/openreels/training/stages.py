@@ -162,7 +162,7 @@ class StageTask:
                 video, audio, context, tie_B if joint else None, video_listens="video" in self.stage.learns
             )
         loss, shown = torch.zeros((), device=device), {}
-        if self.heads is not None:
+        if self.heads is not None and any(texts):
             # Stills say nothing of motion and sound: reading them out keeps the encoder from forgetting their words.
             kept = [row for row, text in enumerate(texts) if text]
             targets = torch.tensor([scene_attributes(data.scene(i)) for i in index[kept].tolist()], device=device)

@@ -1,0 +1,68 @@
+"""`openreels train`: what it refuses before anything is trained, and one part trained for real."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+BUDGET = ("--steps", "1")
+MISTAKES = {
+    "no recipe": ([], "Missing argument 'RECIPE' (see openreels train --help)"),
+    "recipe": (["big", *BUDGET], "RECIPE must be one of pocket, not 'big'"),
+    "no budget": (["pocket"], "training needs a budget: --minutes or --steps; or --export"),
+    "minutes below 0": (["pocket", "--minutes", "-1"], "--minutes must be a number above 0, not '-1'"),
+    "minutes text": (["pocket", "--minutes", "soon"], "--minutes must be a number above 0, not 'soon'"),
+    "minutes nan": (["pocket", "--minutes", "nan"], "--minutes must be a number above 0, not 'nan'"),
+    "steps 0": (["pocket", "--steps", "0"], "--steps must be a whole number from 1 to 1,000,000,000, not '0'"),
+    "steps 1.5": (["pocket", "--steps", "1.5"], "--steps must be a whole number from 1 to 1,000,000,000, not '1.5'"),
+    "processes": (["pocket", *BUDGET, "--processes", "0"], "--processes must be a whole number from 1 to 1,024"),
+    "seed": (["pocket", *BUDGET, "--seed", "x" * 200], "--seed must be a whole number from 0 to 2,147,483,648, not 200"),
+    "device": (["pocket", *BUDGET, "--device", "tpu"], "--device must be one of cpu, cuda, not 'tpu'"),
+    "part": (["pocket", *BUDGET, "--part", "legs"], "--part must be one of video_codec, audio_codec, text_encoder, "),
+    "part too early": (
+        ["pocket", *BUDGET, "--part", "joint"],
+        "--part joint needs video_codec, audio_codec, text_encoder, following, not yet trained in runs/pocket",
+    ),
+    "latents too early": (["pocket", *BUDGET, "--part", "latents"], "--part latents needs video_codec, audio_codec, "),
+    "export too early": (
+        ["pocket", "--export", "out", "--workdir", "run"],
+        "--export needs video_codec, audio_codec, text_encoder, joint, not yet trained in run",
+    ),
+    "export of one part": (["pocket", *BUDGET, "--part", "video_codec", "--export", "out"], "--export needs audio_codec"),
+    "workdir": (["pocket", *BUDGET, "--workdir", "text.txt"], "text.txt cannot be written: file exists; accepted is a f"),
+    "export folder": (["pocket", *BUDGET, "--export", "/proc/x", "--workdir", "."], "/proc/x cannot be written: "),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_sentence_and_nothing_is_left(openreels, name):
+    arguments, sentence = MISTAKES[name]
+    Path("text.txt").write_text("just words")
+    outcome = openreels("train", *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"openreels: {sentence}")
+    assert outcome.err.endswith(".\n")
+    assert outcome.err.count("\n") == 1
+    assert list(map(str, Path().iterdir())) == ["text.txt"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(openreels):
+    outcome = openreels("train", "pocket", *BUDGET, "--device", "cuda")
+    assert outcome.code == 2
+    assert outcome.err == "openreels: --device cuda needs a GPU that torch can use, and there is none.\n"
+
+
+def test_one_part_is_interrupted_and_goes_on(openreels):
+    part = ("train", "pocket", "--part", "text_encoder", "--workdir", "run")
+    outcome = openreels(*part, "--steps", "1000", "--minutes", "0.0001")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "minutes are over at step 1 of 1000; the same command goes on from there" in outcome.out
+    assert not Path("run/text_encoder").exists()
+
+    outcome = openreels(*part, "--steps", "2")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "text_encoder: resumed at step 1 of 2" in outcome.out
+    assert json.loads(Path("run/text_encoder.jsonl").read_text())["step"] == 2
+    assert Path("run/text_encoder/model.safetensors").is_file()
