@@ -123,7 +123,8 @@ def tiny_pipeline() -> SkyReelsV4Pipeline:
     from openreels.pipelines.v4 import SkyReelsV4Pipeline
 
     torch.manual_seed(0)
-    encoder = new_text_encoder(train_tokenizer(["a red ball bounces", "一个红色的球"], 300), width=16, layers=1, heads=2)
+    tokenizer = train_tokenizer(["a red ball bounces", "一个红色的球"], 300)
+    encoder = new_text_encoder(tokenizer, width=16, layers=1, heads=2)
     model = SkyReelsV4Transformer(4, 3, 16, 2, (4, 6, 6), 1, 1, modulation_rank=4, time_bias_slope=1.0)
     return SkyReelsV4Pipeline(
         transformer=shake(model, std=0.05).eval(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -19,7 +19,7 @@ FPS = 16
 SECONDS = 2.0
 
 
-def clips_of(scenes: Sequence[Scene], height: int = 64, width: int = 64) -> list[Clip]:
+def _clips_of(scenes: Sequence[Scene], height: int = 64, width: int = 64) -> list[Clip]:
     made = render(scenes, frames=int(SECONDS * FPS), height=height, width=width, fps=FPS)
     return [
         Clip(frames=frames.numpy(), fps=Fraction(FPS), audio=sound[None].numpy(), sample_rate=made.sample_rate)
@@ -27,14 +27,25 @@ def clips_of(scenes: Sequence[Scene], height: int = 64, width: int = 64) -> list
     ]
 
 
-def scene_with(wanted, first: int = 0, split: str = "held_out") -> Scene:
-    """The first scene, by seed, for which `wanted` holds."""
+def _scene_with(wanted: Callable[[Scene], bool], first: int = 0, split: str = "held_out") -> Scene:
     number = first
     while True:
         scene = sample_scene(number, duration=SECONDS, split=split)
         if wanted(scene):
             return scene
         number += 1
+
+
+@pytest.fixture(scope="session")
+def clips_of(one_thread) -> Callable[..., list[Clip]]:
+    """The world's own clips of scenes."""
+    return _clips_of
+
+
+@pytest.fixture(scope="session")
+def scene_with() -> Callable[..., Scene]:
+    """The first scene, by seed, for which a function is true."""
+    return _scene_with
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ def one_thread():
 @pytest.fixture(scope="session")
 def sample(one_thread) -> Sample:
     scenes = [sample_scene(number, duration=SECONDS, split="held_out") for number in range(90)]
-    clips = clips_of(scenes)
+    clips = _clips_of(scenes)
     return Sample(
         tuple(Expectation(scene) for scene in scenes),
         tuple(clips),

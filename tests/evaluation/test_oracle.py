@@ -14,8 +14,6 @@ from openreels.evaluation.suite import score, score_shuffled
 from openreels.media import Clip
 from openreels.world import MATERIALS, Scene, contacts, mouth
 
-from .conftest import FPS, Sample, clips_of, scene_with
-
 TRUTH = {measure.name: 0.97 for measure in MEASURES} | {"mouth": 0.85}
 # Generous limits: what a random answer gets, for the numbers of classes and subjects that the world has.
 CHANCE = {
@@ -30,26 +28,26 @@ CHANCE = {
     "mouth": 0.25,
 }
 GREY = Clip(
-    frames=np.full((32, 64, 64, 3), 128, np.uint8), fps=Fraction(FPS), audio=np.zeros((1, 32_000), np.float32),
+    frames=np.full((32, 64, 64, 3), 128, np.uint8), fps=Fraction(16), audio=np.zeros((1, 32_000), np.float32),
     sample_rate=16_000,
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TRUTH)
-def test_true_clips_pass(sample: Sample, name: str):
+def test_true_clips_pass(sample, name: str):
     values = score(sample.expected, sample.measured)[name]
     assert len(values) >= 15
     assert np.mean(values) >= TRUTH[name]
 
 
 @pytest.mark.parametrize("name", CHANCE)
-def test_shuffled_clips_are_near_chance(sample: Sample, name: str):
+def test_shuffled_clips_are_near_chance(sample, name: str):
     values = score_shuffled(sample.expected, sample.measured)[name]
     assert len(values) >= 15
     assert np.mean(values) <= CHANCE[name]
 
 
-def test_visible_contacts_are_where_the_world_put_them(sample: Sample):
+def test_visible_contacts_are_where_the_world_put_them(sample):
     """Between two frames: a frame lasts 62 ms."""
     errors, missed = [], 0
     for scene, (sight, _) in zip(sample.scenes, sample.measured, strict=True):
@@ -61,7 +59,7 @@ def test_visible_contacts_are_where_the_world_put_them(sample: Sample):
     assert missed <= 0.03 * len(errors)
 
 
-def test_impacts_are_heard_when_they_happen(sample: Sample):
+def test_impacts_are_heard_when_they_happen(sample):
     errors, extra = [], 0
     for scene, (_, heard) in zip(sample.scenes, sample.measured, strict=True):
         times = [contact.time for contact in contacts(scene)]
@@ -73,8 +71,8 @@ def test_impacts_are_heard_when_they_happen(sample: Sample):
     assert extra <= 0.04 * len(errors)
 
 
-def test_mouth_opening_follows_the_true_mouth(sample: Sample):
-    times = (np.arange(32) / FPS).tolist()
+def test_mouth_opening_follows_the_true_mouth(sample):
+    times = (np.arange(32) / 16).tolist()
     found = [
         np.corrcoef(sight.mouth_T, mouth(subject.speech, times)[0])[0, 1]
         for scene, (sight, _) in zip(sample.scenes, sample.measured, strict=True)
@@ -94,7 +92,7 @@ def noise_clip() -> Clip:
 
 
 @pytest.mark.parametrize("clip", [GREY, noise_clip()], ids=["grey and silence", "noise"])
-def test_nothing_scores_nothing(sample: Sample, clip: Clip):
+def test_nothing_scores_nothing(sample, clip: Clip):
     measured = [(look(clip), listen(clip))] * len(sample.expected)
     values = score(sample.expected, measured)
     for name in ("background", "night", "count", "colour", "shape", "two subjects", "motion", "material", "contacts",
@@ -132,7 +130,7 @@ def single(kind: str | None = None, motion: str | None = None, day: bool = True,
     return accepts
 
 
-def test_other_colours_fail():
+def test_other_colours_fail(scene_with, clips_of):
     scene = scene_with(single(colour="red"))
     clip = clips_of([scene])[0]
     assert value("colour", scene, clip) == 1.0
@@ -140,14 +138,14 @@ def test_other_colours_fail():
     assert value("colour", scene, orange) == 0.0
 
 
-def test_another_place_and_another_time_of_day_fail():
+def test_another_place_and_another_time_of_day_fail(scene_with, clips_of):
     scene = scene_with(single())
     other = "desert" if scene.background != "desert" else "beach"
     assert value("background", scene, clips_of([replace(scene, background=other)])[0]) == 0.0
     assert value("night", scene, clips_of([replace(scene, night=True)])[0]) == 0.0
 
 
-def on_stage(scene: Scene, cover_HW: np.ndarray, rgb: tuple[int, int, int]) -> Clip:
+def on_stage(clips_of, scene: Scene, cover_HW: np.ndarray, rgb: tuple[int, int, int]) -> Clip:
     """A still picture of this cover and colour before the scene's empty stage."""
     stage = clips_of([replace(scene, subjects=())])[0]
     frames = stage.frames + cover_HW[..., None] * (np.array(rgb) - stage.frames.astype(np.float32))
@@ -169,8 +167,8 @@ COVERS = {
 
 
 @pytest.mark.parametrize("name", COVERS)
-def test_the_judge_of_shapes_is_strict(name: str):
-    clip = on_stage(scene_with(single()), COVERS[name], (224, 36, 40))
+def test_the_judge_of_shapes_is_strict(name: str, scene_with, clips_of):
+    clip = on_stage(clips_of, scene_with(single()), COVERS[name], (224, 36, 40))
     (subject,) = look(clip).subjects
     assert subject.colour == "red"
     assert (subject.kind == "ball") == ("ball" in name and "half" not in name)
@@ -178,7 +176,7 @@ def test_the_judge_of_shapes_is_strict(name: str):
         assert subject.kind is None
 
 
-def test_other_shapes_fail(sample: Sample):
+def test_other_shapes_fail(sample, scene_with, clips_of):
     scene = scene_with(single("star", "jump"))
     assert value("shape", scene, clips_of([scene])[0]) == 1.0
     for kind in ("ball", "box", "heart", "ring", "triangle"):
@@ -186,7 +184,7 @@ def test_other_shapes_fail(sample: Sample):
         assert value("shape", scene, clips_of([other])[0]) == 0.0
 
 
-def test_a_face_is_neither_another_face_nor_a_shape():
+def test_a_face_is_neither_another_face_nor_a_shape(scene_with, clips_of):
     scene = scene_with(lambda scene: scene.subjects[0].kind == "cat" and len(scene.subjects) == 1)
     face = scene.subjects[0]
     for kind in ("person", "robot"):
@@ -198,7 +196,7 @@ def test_a_face_is_neither_another_face_nor_a_shape():
     assert ball.kind == "ball"
 
 
-def test_a_missing_and_an_extra_subject_fail():
+def test_a_missing_and_an_extra_subject_fail(scene_with, clips_of):
     scene = scene_with(lambda scene: len(scene.subjects) == 2 and not scene.subjects[0].is_face)
     one = replace(scene, subjects=scene.subjects[:1])
     assert value("count", scene, clips_of([one])[0]) == 0.0
@@ -206,7 +204,7 @@ def test_a_missing_and_an_extra_subject_fail():
     assert value("count", one, clips_of([scene])[0]) == 0.0
 
 
-def test_sides_count_where_the_prompt_names_them():
+def test_sides_count_where_the_prompt_names_them(scene_with, clips_of):
     scene = scene_with(lambda scene: len(scene.subjects) == 2 and scene.subjects[0].motion.kind == "bounce")
     clip = clips_of([scene])[0]
     mirrored = replace(clip, frames=np.ascontiguousarray(clip.frames[:, :, ::-1]))
@@ -219,21 +217,21 @@ def test_sides_count_where_the_prompt_names_them():
 
 
 @pytest.mark.parametrize("motion", ["bounce", "jump", "fall", "slide", "orbit"])
-def test_a_still_picture_does_not_move(motion: str):
+def test_a_still_picture_does_not_move(motion: str, scene_with, clips_of):
     scene = scene_with(single(motion=motion))
     clip = clips_of([scene])[0]
     assert value("motion", scene, clip) == 1.0
     assert value("motion", scene, replace(clip, frames=np.repeat(clip.frames[:1], 32, 0))) == 0.0
 
 
-def test_a_slide_to_the_other_side_fails():
+def test_a_slide_to_the_other_side_fails(scene_with, clips_of):
     scene = scene_with(single(motion="slide"))
     clip = clips_of([scene])[0]
     assert value("motion", scene, replace(clip, frames=clip.frames[::-1].copy())) == 0.0
 
 
 @pytest.mark.parametrize("kind", ["ball", "ring", "star"])
-def test_rolling_is_not_sliding(kind: str):
+def test_rolling_is_not_sliding(kind: str, scene_with, clips_of):
     scene = scene_with(single(kind, "roll"), split="train")
     assert value("motion", scene, clips_of([scene])[0]) == 1.0
     subject = scene.subjects[0]
@@ -242,7 +240,7 @@ def test_rolling_is_not_sliding(kind: str):
     assert value("motion", sliding, clips_of([sliding])[0]) == 1.0
 
 
-def test_subjects_that_pass_each_other_do_not_collide():
+def test_subjects_that_pass_each_other_do_not_collide(scene_with, clips_of):
     scene = scene_with(lambda scene: scene.subjects[0].motion.kind == "collide")
     assert value("motion", scene, clips_of([scene])[0]) == 1.0
     turned = replace(scene, subjects=tuple(
@@ -252,7 +250,7 @@ def test_subjects_that_pass_each_other_do_not_collide():
 
 
 @pytest.mark.parametrize("material", MATERIALS)
-def test_another_material_fails(material: str):
+def test_another_material_fails(material: str, scene_with, clips_of):
     scene = scene_with(single(motion="bounce", material=material))
     assert value("material", scene, clips_of([scene])[0]) == 1.0
     for other in set(MATERIALS) - {material}:
@@ -260,7 +258,7 @@ def test_another_material_fails(material: str):
         assert value("material", scene, clip) == 0.0
 
 
-def test_late_sounds_fail(sample: Sample):
+def test_late_sounds_fail(sample):
     """All impacts 200 ms late: what still matches is chance."""
     clips = [
         (scene, clip) for scene, clip in zip(sample.scenes, sample.clips, strict=True)
@@ -273,7 +271,7 @@ def test_late_sounds_fail(sample: Sample):
         assert value("contacts", scene, late) == 0.0
 
 
-def test_a_still_or_a_mute_mouth_fails():
+def test_a_still_or_a_mute_mouth_fails(scene_with, clips_of):
     scene = scene_with(lambda scene: scene.subjects[0].speech is not None)
     clip = clips_of([scene])[0]
     assert value("mouth", scene, clip) > 0.85
@@ -283,7 +281,7 @@ def test_a_still_or_a_mute_mouth_fails():
     assert mouth_correlation(look(clip), listen(GREY)) == 0.0
 
 
-def test_the_other_voice_fails():
+def test_the_other_voice_fails(scene_with, clips_of):
     scene = scene_with(lambda scene: len(scene.subjects) == 1 and scene.subjects[0].speech is not None)
     face = scene.subjects[0]
     other = "high" if face.speech.voice == "low" else "low"
@@ -293,7 +291,7 @@ def test_the_other_voice_fails():
     assert value("speech", scene, clips_of([replace(scene, subjects=(replace(face, speech=None),))])[0]) == 0.0
 
 
-def test_music_is_heard_or_not():
+def test_music_is_heard_or_not(scene_with, clips_of):
     scene = scene_with(lambda scene: scene.melody is not None)
     assert value("music", scene, clips_of([scene])[0]) == 1.0
     assert value("music", scene, clips_of([replace(scene, melody=None)])[0]) == 0.0
@@ -302,7 +300,7 @@ def test_music_is_heard_or_not():
 # --- other sizes, and the arithmetic ---------------------------------------------------------------------------------
 
 
-def test_larger_and_wider_clips_are_measured_alike():
+def test_larger_and_wider_clips_are_measured_alike(scene_with, clips_of):
     for height, width in ((128, 128), (64, 112)):
         scenes = [scene_with(lambda scene: not scene.subjects[0].is_face, first=20 * index) for index in range(3)]
         for scene, clip in zip(scenes, clips_of(scenes, height, width), strict=True):

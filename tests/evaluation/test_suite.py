@@ -14,8 +14,6 @@ from openreels.evaluation.suite import cases, evaluate, print_report, save_repor
 from openreels.pipelines import registry
 from openreels.world import sample_scene
 
-from .conftest import SECONDS, clips_of
-
 
 class TrueReel:
     """Reads the scene's number from the request's seed: what a perfect model would make."""
@@ -23,12 +21,12 @@ class TrueReel:
     name, weight_hash = "perfect", "0123456789abcdef"
     shift = 0
 
-    def __init__(self):
-        self.batches = []
+    def __init__(self, clips_of):
+        self.clips_of, self.batches = clips_of, []
 
     def generate_batch(self, requests):
         self.batches.append(requests)
-        return clips_of([sample_scene(r.seed + self.shift, duration=SECONDS, split="held_out") for r in requests])
+        return self.clips_of([sample_scene(r.seed + self.shift, duration=2.0, split="held_out") for r in requests])
 
 
 class DeafReel(TrueReel):
@@ -36,11 +34,11 @@ class DeafReel(TrueReel):
 
 
 @pytest.fixture(scope="module")
-def reports(one_thread):
+def reports(clips_of):
     calls = []
     return (
-        evaluate(TrueReel(), count=20, seed=3, progress=lambda done, count: calls.append((done, count))),
-        evaluate(DeafReel(), count=20, seed=3),
+        evaluate(TrueReel(clips_of), count=20, seed=3, progress=lambda done, count: calls.append((done, count))),
+        evaluate(DeafReel(clips_of), count=20, seed=3),
         calls,
     )
 
@@ -89,8 +87,8 @@ def test_the_report_is_json_and_a_picture(reports, tmp_path, capsys):
     assert "contacts" in capsys.readouterr().out
 
 
-def test_the_verb(monkeypatch, capsys, tmp_path):
-    reel = TrueReel()
+def test_the_verb(clips_of, monkeypatch, capsys, tmp_path):
+    reel = TrueReel(clips_of)
     monkeypatch.setattr(making, "loaded", lambda model: reel)
     monkeypatch.setattr(registry, "find", lambda model: None)
     assert main(["eval", "pocket", "--count", "3", "--steps", "5", "--json", "--save", str(tmp_path / "out")]) == 0

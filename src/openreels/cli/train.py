@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+START = "start"  # where `--start-from` puts a transformer (training.plan.START, not imported: it loads torch)
 FROZEN = {  # parts that the stages of the transformer build on, and what each leaves in the work folder
     "video_codec": ("video_vae",),
     "audio_codec": ("audio_vae", "vocoder"),
@@ -47,6 +48,9 @@ def train(
     device: Annotated[
         str, typer.Option(metavar="cpu|cuda", parser=one_of(("cpu", "cuda")), help="Where to train.")
     ] = "cpu",
+    start_from: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Exported weights to go on from, with --part of a stage.")
+    ] = None,
     export: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the finished weights there.")] = None,
 ) -> None:
     """Train a model from scratch; the same command again goes on where the last one stopped."""
@@ -59,6 +63,12 @@ def train(
 
     chosen = import_module(RECIPES[recipe])
     plan = chosen.plan()
+    if start_from is not None:
+        if not (start_from / "model_index.json").is_file():
+            raise Mistake(f"--start-from must be a folder of exported weights, not {str(start_from)!r}")
+        from openreels.training.plan import begin_from
+
+        begin_from(start_from, workdir)
     check_parts(plan, part, workdir, to_train, export is not None)
     check_device(device)
     for folder in (workdir if to_train else None, export):
@@ -99,6 +109,8 @@ def check_parts(plan: TrainingPlan, part: str | None, workdir: Path, to_train: b
         needs.discard(part)
 
     def is_trained(name: str) -> bool:
+        if name not in FROZEN and (workdir / START).is_dir():
+            return not to_export or to_train
         return all((workdir / file).exists() for file in FROZEN.get(name, (f"{name}.pt",)))
 
     missing = [name for name in plan.parts if name in needs and not is_trained(name)]

@@ -28,6 +28,7 @@ __all__ = ["TOLERANCE", "Seen", "Sight", "contact_matches", "listen", "look", "m
 
 TOLERANCE = 0.08  # seconds between a visible contact and its sound
 ONE_EVENT = 0.07  # contacts of two subjects nearer than this are heard as one
+LAST_MOMENT = 0.06  # seconds before the end in which a contact has no time left to be heard; it is not counted
 TOGETHER = 0.15  # seconds by which the two tracks of one collision may disagree
 TOUCHING = 5.0  # pixels of the `UNIT` picture between two subjects that have hit each other
 
@@ -53,8 +54,8 @@ class Seen:
 class Sight:
     """What the frames show. background, night: None when no place fits. subjects: from left to right.
 
-    contacts: seconds, in order; what happens within `ONE_EVENT` is one. mouth_T: opening of the first face's mouth in
-    radii, None without a face.
+    contacts: seconds, in order, up to `LAST_MOMENT`; what happens within `ONE_EVENT` is one.
+    mouth_T: opening of the first face's mouth in radii, None without a face.
     """
 
     background: str | None
@@ -134,7 +135,13 @@ def look(clip: Clip) -> Sight:
             contacts += times
         x = float(np.nanmean(thing.x_T)) / width
         seen.append(Seen(thing.colour, kind, motion, travel.side, x, likeness, times))
-    return Sight(scenery.background, scenery.night, tuple(seen), _merged(contacts), mouth_T)
+    return Sight(
+        scenery.background,
+        scenery.night,
+        tuple(seen),
+        _merged([time for time in contacts if time < duration - LAST_MOMENT]),
+        mouth_T,
+    )
 
 
 def listen(clip: Clip) -> Heard:

@@ -182,7 +182,7 @@ def evaluate(
 
 
 def _shown(cell: Figure) -> str:
-    return f"{cell.value:.3f} ({cell.low:.2f}-{cell.high:.2f})" if cell.count else "-"
+    return f"{cell.value:.3f}" if cell.count else "-"
 
 
 def print_report(report: Report) -> None:
@@ -191,11 +191,12 @@ def print_report(report: Report) -> None:
     from rich.table import Table
 
     table = Table(title=f"{report.model} {report.weights}: {report.clips} held-out prompts, {report.duration:g} s each")
-    for name, where in (("measure", "left"), ("generated", "right"), ("truth", "right"), ("shuffled", "right"),
-                        ("clips", "right"), ("what it says", "left")):  # fmt: skip
+    for name, where in (("measure", "left"), ("generated", "right"), ("95%", "right"), ("truth", "right"),
+                        ("shuffled", "right"), ("clips", "right"), ("what it says", "left")):  # fmt: skip
         table.add_column(name, justify=where, no_wrap=name != "what it says")
     for row in report.rows:
-        table.add_row(row.name, _shown(row.generated), _shown(row.truth), _shown(row.shuffled),
+        interval = f"{row.generated.low:.2f}-{row.generated.high:.2f}" if row.generated.count else "-"
+        table.add_row(row.name, _shown(row.generated), interval, _shown(row.truth), _shown(row.shuffled),
                       str(row.generated.count), row.says)  # fmt: skip
     Console().print(table)
 

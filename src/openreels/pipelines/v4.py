@@ -33,7 +33,7 @@ __all__ = ["SkyReelsV4Output", "SkyReelsV4Pipeline"]
 
 @dataclass
 class SkyReelsV4Output(BaseOutput):
-    """frames: (B, T, H, W, 3) uint8, or None. audio: (B, S) float32 in [-1, 1], or None. For "latent": (B, N, C) each."""
+    """frames: (B, T, H, W, 3) uint8, or None. audio: (B, S) float32 in [-1, 1], or None. Latents: (B, N, C) each."""
 
     frames: Tensor | None
     audio: Tensor | None

@@ -7,6 +7,7 @@ with an interrupted one, and extends a finished one.
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import multiprocessing
+from torch import Tensor, multiprocessing
 
 from openreels.codecs.audio import PocketAudioCodec
 from openreels.codecs.video import PocketVideoVAE, VideoCodec
@@ -31,7 +32,9 @@ from openreels.training.text_encoder import train_text_encoder, trained_heads
 from openreels.training.video_codec import train_video_codec
 from openreels.world import keep_freed_memory
 
-__all__ = ["TrainingPlan", "load_components", "train"]
+__all__ = ["TrainingPlan", "begin_from", "load_components", "train"]
+
+START = "start"  # folder of a transformer trained elsewhere
 
 
 @dataclass(frozen=True)
@@ -178,17 +181,40 @@ def load_latents(stages: Sequence[Stage], workdir: Path, codecs: Codecs, seed: i
 
 
 def load_parts(model: SkyReelsV4Transformer, stage: Stage, workdir: Path) -> None:
-    """Start each part of the model from the averaged weights of the stage it comes from."""
+    """Start each part of the model from the averaged weights of the stage it comes from.
+
+    Where that stage was not trained here, the model that `begin_from` brought stands in. Raises FileNotFoundError where
+    there is neither.
+    """
     parameters = dict(model.named_parameters())
     for source in sorted(set(stage.starts_from.values())):
-        state = load_checkpoint(workdir / f"{source}.pt")
-        if state is None:
-            raise FileNotFoundError(
-                f"stage {stage.name} starts from stage {source}, which has not been trained in {workdir}"
-            )
         parts = {part for part, name in stage.starts_from.items() if name == source}
+        weights = _weights_of(source, workdir)
+        if weights is None:
+            raise FileNotFoundError(f"stage {stage.name} starts from {source}, which has not been trained in {workdir}")
         with torch.no_grad():
-            for key, value in state["ema"].items():
-                name = key.removeprefix("transformer.")
+            for name, value in weights.items():
                 if part_of(name) in parts:
                     parameters[name].copy_(value)
+
+
+def _weights_of(source: str, workdir: Path) -> dict[str, Tensor] | None:
+    if (state := load_checkpoint(workdir / f"{source}.pt")) is not None:
+        prefix = "transformer."
+        return {key.removeprefix(prefix): value for key, value in state["ema"].items() if key.startswith(prefix)}
+    if (workdir / START).is_dir():
+        return dict(SkyReelsV4Transformer.from_pretrained(workdir / START).named_parameters())
+    return None
+
+
+def begin_from(folder: Path, workdir: Path) -> None:
+    """Prepare `workdir` to go on from exported weights: the frozen parts, and the transformer as the start of any stage.
+
+    Raises FileNotFoundError where `folder` is no exported model.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    for name in ("video_vae", "audio_vae", "vocoder", "text_encoder", "tokenizer"):
+        if not (workdir / name).exists():
+            shutil.copytree(folder / name, workdir / name)
+    if not (workdir / START).exists():
+        shutil.copytree(folder / "transformer", workdir / START)
