@@ -9,7 +9,7 @@ PROMPTS = (
     "A large red rubber ball bounces on the grass by day. <sfx> Soft rubbery thumps and birdsong. </sfx>",
     "In the city at night a large green robot talks in a low voice.",
     "A big yellow wooden box falls down on the beach by day.",
-    "On the left a small blue metal box jumps while on the right a large orange glass ring stands still, in a snowy field.",
+    "On the left a small blue metal box jumps, on the right a large orange glass ring stands still, in a snowy field.",
     "A large magenta cat talks in a high voice in a room by day.",
     "A large cyan glass star slides to the right in the desert at night.",
 )

@@ -1,4 +1,4 @@
-"""The pocket model of these tests: the real pipeline at tiny sizes with random weights, saved as weights are shipped."""
+"""The pocket model of these tests: the real pipeline at tiny sizes, random weights, saved as weights are shipped."""
 
 from __future__ import annotations
 

@@ -65,7 +65,9 @@ def test_json(pocket, openreels):
 @pytest.mark.parametrize("suffix", [".mp4", ".wav"])
 def test_a_replay_is_bit_identical(pocket, openreels, suffix):
     flags = ["--audio-only"] if suffix == ".wav" else []
-    openreels("generate", PROMPT, "-o", f"a{suffix}", "--seed", "3", "--steps", "5", "--guidance", "2.5", *SECOND, *flags)
+    openreels(
+        "generate", PROMPT, "-o", f"a{suffix}", "--seed", "3", "--steps", "5", "--guidance", "2.5", *SECOND, *flags
+    )
     outcome = openreels("replay", f"a{suffix}", "-o", f"b{suffix}")
     assert (outcome.code, outcome.err) == (0, "")
     assert Path(f"a{suffix}").read_bytes() == Path(f"b{suffix}").read_bytes()

@@ -17,7 +17,10 @@ MISTAKES = {
     "steps 0": (["pocket", "--steps", "0"], "--steps must be a whole number from 1 to 1,000,000,000, not '0'"),
     "steps 1.5": (["pocket", "--steps", "1.5"], "--steps must be a whole number from 1 to 1,000,000,000, not '1.5'"),
     "processes": (["pocket", *BUDGET, "--processes", "0"], "--processes must be a whole number from 1 to 1,024"),
-    "seed": (["pocket", *BUDGET, "--seed", "x" * 200], "--seed must be a whole number from 0 to 2,147,483,648, not 200"),
+    "seed": (
+        ["pocket", *BUDGET, "--seed", "x" * 200],
+        "--seed must be a whole number from 0 to 2,147,483,648, not 200",
+    ),
     "device": (["pocket", *BUDGET, "--device", "tpu"], "--device must be one of cpu, cuda, not 'tpu'"),
     "part": (["pocket", *BUDGET, "--part", "legs"], "--part must be one of video_codec, audio_codec, text_encoder, "),
     "part too early": (
@@ -29,8 +32,14 @@ MISTAKES = {
         ["pocket", "--export", "out", "--workdir", "run"],
         "--export needs video_codec, audio_codec, text_encoder, joint, not yet trained in run",
     ),
-    "export of one part": (["pocket", *BUDGET, "--part", "video_codec", "--export", "out"], "--export needs audio_codec"),
-    "workdir": (["pocket", *BUDGET, "--workdir", "text.txt"], "text.txt cannot be written: file exists; accepted is a f"),
+    "export of one part": (
+        ["pocket", *BUDGET, "--part", "video_codec", "--export", "out"],
+        "--export needs audio_codec",
+    ),
+    "workdir": (
+        ["pocket", *BUDGET, "--workdir", "text.txt"],
+        "text.txt cannot be written: file exists; accepted is a f",
+    ),
     "export folder": (["pocket", *BUDGET, "--export", "/proc/x", "--workdir", "."], "/proc/x cannot be written: "),
 }
 

@@ -1,5 +1,6 @@
-"""The weights in this package as a user meets them: from the command line into files. Two steps only: how good the clips
-are is measured by `openreels eval`, here they must be whole."""
+"""The weights in this package as a user meets them: from the command line into files. Two steps only: how good the
+clips are is measured by `openreels eval`, here they must be whole.
+"""
 
 from fractions import Fraction
 from pathlib import Path

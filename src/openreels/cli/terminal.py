@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Mistake(typer.BadParameter):
-    """What was typed is not accepted: one sentence. Raised by a parser it goes on after the flag's name: "must be ..."."""
+    """What was typed is not accepted. Raised by a parser, it goes on after the name of the flag: "must be ..."."""
 
     def format_message(self) -> str:
         if self.param is None:

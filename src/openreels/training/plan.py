@@ -208,7 +208,7 @@ def _weights_of(source: str, workdir: Path) -> dict[str, Tensor] | None:
 
 
 def begin_from(folder: Path, workdir: Path) -> None:
-    """Prepare `workdir` to go on from exported weights: the frozen parts, and the transformer as the start of any stage.
+    """Prepare `workdir` to go on from exported weights: frozen parts, and the transformer as any stage's start.
 
     Raises FileNotFoundError where `folder` is no exported model.
     """
