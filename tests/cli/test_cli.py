@@ -170,7 +170,7 @@ MISTAKES = {
     "empty folder": (["generate", "x", "-o", "a.mp4", "--model", "."], "the model . cannot be loaded: "),
     "no such folder": (["generate", "x", "-o", "a.mp4", "--model", "./big"], "./big is no folder here, and no model"),
     "both": (["generate", "x", "-o", "a.mp4", "--no-audio", "--audio-only"], "--no-audio and --audio-only together"),
-    "unknown flag": (["generate", "x", "-o", "a.mp4", "--sed", "1"], "No such option: --sed"),
+    "unknown flag": (["generate", "x", "-o", "a.mp4", "--sed", "1"], "No such option: --sed, did you mean --"),
     "unknown verb": (["genrate", "x"], "No such command 'genrate', did you mean 'generate'?"),
     "no folder": (["generate", "x", "-o", "nowhere/a.mp4"], "there is no folder nowhere"),
     "unwritable": (["generate", "x", "-o", "/proc/a.mp4"], "/proc/a.mp4 cannot be written"),
@@ -248,7 +248,12 @@ def test_a_fault_of_ours_keeps_its_traceback(pocket, openreels, with_changed):
 def test_ctrl_c(pocket, openreels, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setattr("rich.progress.Progress.update", lambda *_, **__: signal.raise_signal(signal.SIGINT))
-    outcome = openreels("generate", PROMPT, "-o", "a.mp4", *SECOND)
+    # A shell that starts this in the background lets its children ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        outcome = openreels("generate", PROMPT, "-o", "a.mp4", *SECOND)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert outcome.code == 130
     assert outcome.err.endswith("openreels: interrupted.\n")  # below the bar
     assert not list(Path().iterdir())

@@ -20,7 +20,9 @@ def test_importing_the_package_loads_nothing():
     assert not any(name.startswith("openreels.") for name in modules)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["generate", "--help"], ["world", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["generate", "--help"], ["world", "--help"], ["train", "--help"], ["--version"]]
+)
 def test_help_loads_no_engine(arguments):
     modules = loaded_by(f"from openreels.cli.__main__ import main\nmain({arguments})")
     assert not HEAVY & modules
@@ -31,12 +33,15 @@ def test_a_request_and_a_clip_need_no_torch():
     assert "torch" not in modules
 
 
-def test_what_a_model_cannot_do_is_known_without_torch():
+def test_what_cannot_be_done_is_known_without_torch():
     modules = loaded_by(
         "from openreels.cli.__main__ import main\n"
         "assert main(['generate', 'x', '-o', 'a.mp4', '--duration', '100']) == 2\n"
         "assert main(['generate', 'x', '-o', 'a.mp4', '--model', 'nothing']) == 2\n"
-        "assert main(['models']) == 0"
+        "assert main(['models']) == 0\n"
+        "assert main(['train', 'big', '--steps', '1']) == 2\n"
+        "assert main(['train', 'pocket']) == 2\n"
+        "assert main(['train', 'pocket', '--steps', '1', '--device', 'tpu']) == 2"
     )
     assert "torch" not in modules
 

@@ -1,10 +1,18 @@
 """`openreels train`: what it refuses before anything is trained, and one part trained for real."""
 
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
+
+from openreels.media import Clip
+from openreels.models.v4 import SkyReelsV4Transformer
+from openreels.recipes import RECIPES, pocket
+from openreels.training import latents
 
 BUDGET = ("--steps", "1")
 MISTAKES = {
@@ -35,6 +43,14 @@ MISTAKES = {
     "export of one part": (
         ["pocket", *BUDGET, "--part", "video_codec", "--export", "out"],
         "--export needs audio_codec",
+    ),
+    "start from nothing": (
+        ["pocket", *BUDGET, "--part", "joint", "--start-from", "nowhere"],
+        "--start-from must be a folder of exported weights, not 'nowhere'",
+    ),
+    "start with no stage": (
+        ["pocket", *BUDGET, "--part", "latents", "--start-from", "nowhere"],
+        "--start-from needs a budget and --part with one of ",
     ),
     "workdir": (
         ["pocket", *BUDGET, "--workdir", "text.txt"],
@@ -75,3 +91,35 @@ def test_one_part_is_interrupted_and_goes_on(openreels):
     assert "text_encoder: resumed at step 1 of 2" in outcome.out
     assert json.loads(Path("run/text_encoder.jsonl").read_text())["step"] == 2
     assert Path("run/text_encoder/model.safetensors").is_file()
+
+
+@pytest.fixture
+def tiny_recipe(monkeypatch) -> None:
+    """A recipe called "tiny", whose transformer has the sizes of `tiny_pipeline`."""
+
+    def transformer(video_channels: int, audio_channels: int, text_dim: int) -> SkyReelsV4Transformer:
+        sizes = (video_channels, audio_channels, text_dim, 2, (4, 6, 6), 1, 1)
+        return SkyReelsV4Transformer(*sizes, modulation_rank=4, time_bias_slope=1.0)
+
+    recipe = ModuleType("tiny_recipe")
+    recipe.plan = lambda: replace(pocket.tiny_plan(), transformer=transformer)
+    recipe.export = pocket.export
+    monkeypatch.setitem(sys.modules, "tiny_recipe", recipe)
+    monkeypatch.setitem(RECIPES, "tiny", "tiny_recipe")
+    monkeypatch.setattr(latents, "SHARD", 4)
+
+
+def test_weights_go_on_learning_are_exported_and_generate(tiny_recipe, weights, openreels):
+    joint = ("train", "tiny", "--part", "joint", "--start-from", str(weights), "--export", "out")
+    outcome = openreels(*joint, "--steps", "9", "--minutes", "0.0001")
+    assert outcome.code == 1
+    assert outcome.err == "openreels: warning: nothing was written to out, for the training is not finished.\n"
+    outcome = openreels(*joint, "--steps", "2")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "joint 2/2" in outcome.out
+    assert outcome.out.endswith("out: weights written\n")
+    assert Path("runs/tiny/joint.png").is_file()
+
+    outcome = openreels("generate", "a ball", "-o", "a.mp4", "--model", "out", "--duration", "1", "--steps", "1")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert Clip.open("a.mp4").frames.shape == (16, 64, 64, 3)

@@ -257,7 +257,7 @@ TINY = AudioCodecRecipe(
     vae_batch=2,
     vae_crop=2_000,
     vocoder_batch=2,
-    vocoder_crop=3_000,
+    vocoder_crop=5_000,
     adversarial_batch=2,
     critic_width=4,
 )

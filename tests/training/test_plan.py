@@ -94,5 +94,5 @@ def test_refusals_name_what_is_wrong(parts, tmp_path):
     with pytest.raises(ValueError, match="minutes or steps"):
         train(tiny_plan(), tmp_path)
     shutil.copytree(parts, tmp_path / "work")
-    with pytest.raises(FileNotFoundError, match="joint starts from stage following"):
+    with pytest.raises(FileNotFoundError, match="joint starts from following"):
         train(tiny_plan(), tmp_path / "work", steps=1, part="joint")

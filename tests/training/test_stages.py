@@ -67,7 +67,7 @@ def test_one_time_for_both_is_the_default():
 
 def test_on_path_lies_between_noise_and_data(tiny):
     blank, data, time = video_state(tiny.VIDEO, 2), tiny.noise(2, 12, 4), torch.tensor([0.25, 1.0])
-    state, target = on_path(blank, data, time, gen())
+    state, target = on_path(blank, data, time, gen(), torch.device("cpu"))
     assert_close(interpolate(data, data - target, time), state.noisy_BNC)
     assert torch.equal(state.time_B, time) and torch.equal(state.noisy_BNC[1], data[1])
     assert (data - target).std().item() == pytest.approx(1.0, abs=0.2)

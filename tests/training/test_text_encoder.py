@@ -26,7 +26,8 @@ def test_every_scene_has_a_class_in_every_slot():
     assert classes.shape == (300, len(SLOTS)) and (classes >= 0).all()
     assert (classes < torch.tensor([len(values) for values in SLOTS.values()])).all()
     for slot, name in enumerate(SLOTS):
-        assert len(classes[:, slot].unique()) > 1, name
+        # A talking face always stands first in the list of a scene's subjects.
+        assert len(classes[:, slot].unique()) > 1 or name == "second voice", name
     alone = torch.tensor([len(scene.subjects) == 1 for scene in scenes])
     assert not classes[alone, SHARED_SLOTS + OWN :].any() and classes[~alone, SHARED_SLOTS + OWN + 1].all()
 

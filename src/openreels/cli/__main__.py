@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
+from re import sub
 from typing import Annotated
 
 import typer
@@ -40,10 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def sentence_of(error: UsageError) -> str:
+    """Typer's own words smoothed, with a reference to the help; a Mistake says itself what is accepted."""
+    if isinstance(error, Mistake):
+        return error.format_message()
     sentence = error.format_message().replace(". Did you mean", ", did you mean").rstrip(".")
-    if isinstance(error, Mistake) or error.ctx is None:
-        return sentence
-    return f"{sentence} (see {error.ctx.command_path} --help)"
+    sentence = sub(r" \(Possible options: (.*)\)$", r", did you mean \1?", sentence)
+    return f"{sentence} (see {error.ctx.command_path} --help)" if error.ctx else sentence
 
 
 def complain(sentence: str) -> int:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-START = "start"  # where `--start-from` puts a transformer (training.plan.START, not imported: it loads torch)
 FROZEN = {  # parts that the stages of the transformer build on, and what each leaves in the work folder
     "video_codec": ("video_vae",),
     "audio_codec": ("audio_vae", "vocoder"),
@@ -63,22 +62,19 @@ def train(
 
     chosen = import_module(RECIPES[recipe])
     plan = chosen.plan()
-    if start_from is not None:
-        if not (start_from / "model_index.json").is_file():
-            raise Mistake(f"--start-from must be a folder of exported weights, not {str(start_from)!r}")
-        from openreels.training.plan import begin_from
-
-        begin_from(start_from, workdir)
-    check_parts(plan, part, workdir, to_train, export is not None)
+    check_parts(plan, part, workdir, to_train, export is not None, start_from)
     check_device(device)
     for folder in (workdir if to_train else None, export):
         if folder is not None:
             make_folder(folder)
 
     from openreels.training.loop import Interrupted
+    from openreels.training.plan import begin_from
     from openreels.training.plan import train as run
 
     no_library_bars()
+    if start_from is not None:
+        begin_from(start_from, workdir)
     try:
         if to_train:
             run(plan, workdir, minutes=minutes, steps=steps, part=part, processes=processes, seed=seed, device=device)
@@ -93,24 +89,34 @@ def train(
         print(f"{export}: weights written")
 
 
-def check_parts(plan: TrainingPlan, part: str | None, workdir: Path, to_train: bool, to_export: bool) -> None:
+def check_parts(
+    plan: TrainingPlan, part: str | None, workdir: Path, to_train: bool, to_export: bool, start_from: Path | None
+) -> None:
     """Raises Mistake where there is no such part, or where what it or the export needs is not trained."""
+    from openreels.training.plan import START
+
     if part is not None and part not in plan.parts:
         raise Mistake(f"--part must be one of {', '.join(plan.parts)}, not {part!r}")
+    stages = {stage.name: stage for stage in plan.stages}
+    frozen = [name for names in FROZEN.values() for name in names]
+    if start_from is not None:
+        if not (to_train and part in stages):
+            raise Mistake(f"--start-from needs a budget and --part with one of {', '.join(stages)}")
+        if not all((start_from / name).is_dir() for name in (*frozen, "transformer")):
+            raise Mistake(f"--start-from must be a folder of exported weights, not {str(start_from)!r}")
     if to_train and part is None:
         return
-    stages = {stage.name: stage for stage in plan.stages}
+
     needs: set[str] = set()
-    if to_train and (part == "latents" or part in stages):
-        needs |= {*FROZEN, *(stages[part].starts_from.values() if part in stages else ())}
+    if start_from is None and not (workdir / START).is_dir():
+        needs = {*FROZEN} if to_export or part == "latents" or part in stages else set()
+        needs |= {*stages[part].starts_from.values()} if to_train and part in stages else set()
     if to_export:
-        needs |= {*FROZEN, plan.stages[-1].name}
+        needs.add(plan.stages[-1].name)
     if to_train:
         needs.discard(part)
 
     def is_trained(name: str) -> bool:
-        if name not in FROZEN and (workdir / START).is_dir():
-            return not to_export or to_train
         return all((workdir / file).exists() for file in FROZEN.get(name, (f"{name}.pt",)))
 
     missing = [name for name in plan.parts if name in needs and not is_trained(name)]

@@ -33,7 +33,7 @@ from openreels.world import (
     sample_scene,
 )
 
-__all__ = ["RATE", "Heard", "Impact", "Voice", "hear_impacts", "hear_tones"]
+__all__ = ["RATE", "Heard", "Impact", "Voice", "hear"]
 
 RATE = 16_000
 
@@ -100,8 +100,9 @@ _COUNT = 28
 _FLOOR = 3e-7  # power per bin below which nothing is audible: -65 dB
 _RISE = 4  # hops over which a rise is measured
 _APART = 8  # hops: two onsets nearer than 40 ms are one
-_LEAST_RISE = 0.42  # mean rise over the bands, in natural log units, that makes an onset worth a look
-_LISTEN = 600  # scenes the classifier learns from
+_LEAST_RISE = 0.3  # mean rise over the bands, in natural log units, that makes an onset worth a look
+_LISTEN = 400  # scenes the classifier learns from, and about half as many more with music
+_CLASSES = (*MATERIALS, "note", "other")
 # Spans after (and before) the onset, in hops, whose spectra describe it: 30 ms before, the blow, and how it dies away.
 _SPANS = ((-7, -2), (0, 3), (3, 7), (7, 14), (14, 26), (26, 44))
 
@@ -138,30 +139,34 @@ def _describe(log_FB: np.ndarray, onsets_N: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, 1)
 
 
-def hear_impacts(sound_S: np.ndarray) -> tuple[Impact, ...]:
+def hear_onsets(sound_S: np.ndarray) -> tuple[tuple[Impact, ...], int]:
+    """The impacts, and how many notes of a music box begin."""
     log_FB = _log_bands(sound_S)
     onsets_N = _onsets(log_FB)
     if not len(onsets_N):
-        return ()
+        return (), 0
     mean_D, scale_D, weight_DM, bias_M, delay = _classifier()
     score_NM = ((_describe(log_FB, onsets_N) - mean_D) / scale_D) @ weight_DM + bias_M
     likely_NM = np.exp(score_NM - score_NM.max(1, keepdims=True))
     likely_NM /= likely_NM.sum(1, keepdims=True)
+    count = len(MATERIALS)
     found = []
     for frame, likely_M in zip(onsets_N.tolist(), likely_NM, strict=True):
-        if likely_M[-1] < 0.5:
-            share = likely_M[:-1] / likely_M[:-1].sum()
+        if likely_M[:count].sum() >= 0.5:
+            share = likely_M[:count] / likely_M[:count].sum()
             found.append(Impact(frame * _HOP / RATE - delay, MATERIALS[int(share.argmax())], tuple(share.tolist())))
-    return tuple(found)
+    notes = int((likely_NM.argmax(1) == _CLASSES.index("note")).sum())
+    return tuple(found), notes
 
 
 @cache
 def _classifier() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
-    """Mean and scale of the features, weights (D, M) and biases (M,) for the materials and "no impact", and the mean
-    delay in seconds of a found onset after the blow."""
+    """Mean and scale of the features, weights (D, M) and biases (M,) of `_CLASSES`, and how long after the blow its
+    onset is found, seconds (may be negative: the window reaches ahead)."""
     rng = np.random.default_rng(0)
     features, labels, delays = [], [], []
-    scenes = [sample_scene(7_000_000 + i, duration=2.0) for i in range(_LISTEN)]
+    many = [sample_scene(7_000_000 + i, duration=2.0) for i in range(6 * _LISTEN)]
+    scenes = many[:_LISTEN] + [scene for scene in many[_LISTEN:] if scene.melody is not None]
     sounds_BS = render_sound(scenes, samples=2 * RATE).numpy()
     for scene, sound_S in zip(scenes, sounds_BS, strict=True):
         true = [(contact.time, contact.materials) for contact in contacts(scene)]
@@ -176,36 +181,42 @@ def _classifier() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float
         for frame in onsets_N:
             time = frame * _HOP / RATE
             near = [(time - at, materials) for at, materials in true if -0.02 < time - at < 0.045]
+            beat = scene.melody is not None and any(-0.02 < time - note.start < 0.045 for note in scene.melody.notes)
             if near:
                 delay, materials = min(near, key=lambda item: abs(item[0] - 0.008))
                 delays.append(delay)
                 labels.append(MATERIALS.index(materials[int(rng.integers(len(materials)))]))
             else:
-                labels.append(len(MATERIALS))
+                labels.append(_CLASSES.index("note" if beat else "other"))
     features_ND = np.concatenate(features)
     mean_D, scale_D = features_ND.mean(0), features_ND.std(0) + 1e-3
-    x = torch.from_numpy((features_ND - mean_D) / scale_D).float()
-    y = torch.tensor(labels)
-    weight = torch.zeros(x.shape[1], len(MATERIALS) + 1, requires_grad=True)
-    bias = torch.zeros(len(MATERIALS) + 1, requires_grad=True)
+    weight_DM, bias_M = _fit_linear((features_ND - mean_D) / scale_D, torch.tensor(labels), len(_CLASSES))
+    return mean_D, scale_D, weight_DM, bias_M, float(np.median(delays))
+
+
+def _fit_linear(features_ND: np.ndarray, labels_N: torch.Tensor, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (D, M) and biases (M,) of a regularised softmax regression."""
+    x = torch.from_numpy(features_ND).float()
+    weight = torch.zeros(x.shape[1], classes, requires_grad=True)
+    bias = torch.zeros(classes, requires_grad=True)
     solver = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe")
 
     def loss():
         solver.zero_grad()
-        value = torch.nn.functional.cross_entropy(x @ weight + bias, y) + 1e-3 * weight.square().sum()
+        value = torch.nn.functional.cross_entropy(x @ weight + bias, labels_N) + 1e-3 * weight.square().sum()
         value.backward()
         return value
 
     with torch.enable_grad():
         solver.step(loss)
-    return mean_D, scale_D, weight.detach().numpy(), bias.detach().numpy(), float(np.median(delays))
+    return weight.detach().numpy(), bias.detach().numpy()
 
 
 # --- voice and music -------------------------------------------------------------------------------------------------
 
 _LONG = 1024
 _FINE = 72
-_ROUNDS = 40
+_ROUNDS = 30
 
 
 @cache
@@ -263,26 +274,98 @@ def _atoms() -> tuple[tuple[str, ...], np.ndarray]:
 def amounts(sound_S: np.ndarray, centres_F: np.ndarray) -> dict[str, np.ndarray]:
     """How much of each group sounds at the given samples: sums of band magnitudes, (F,)."""
     groups, atoms_KB = _atoms()
-    seen_FB = np.sqrt(_spectrum(sound_S, centres_F, _LONG, _fine_bands())) + 1e-7
-    # Multiplicative updates for the Kullback-Leibler divergence; atoms have unit sum.
-    amount_FK = np.full((len(seen_FB), len(atoms_KB)), 1.0 / len(atoms_KB), np.float32) * seen_FB.sum(1, keepdims=True)
+    seen_FB = torch.from_numpy(np.sqrt(_spectrum(sound_S, centres_F, _LONG, _fine_bands())) + 1e-7).float()
+    atoms_KB = torch.from_numpy(atoms_KB)
+    # Multiplicative updates for the Kullback-Leibler divergence; atoms have unit sum. The floor keeps numbers normal:
+    # arithmetic with denormal ones is a hundred times slower.
+    amount_FK = (seen_FB.sum(1, keepdim=True) / len(atoms_KB)).expand(-1, len(atoms_KB)).clone()
     for _ in range(_ROUNDS):
-        amount_FK *= (seen_FB / (amount_FK @ atoms_KB)) @ atoms_KB.T
+        amount_FK.mul_((seen_FB / (amount_FK @ atoms_KB)) @ atoms_KB.T).clamp_(min=1e-12)
     names = np.array(groups)
-    return {group: amount_FK[:, names == group].sum(1) for group in dict.fromkeys(groups)}
+    return {group: amount_FK[:, names == group].sum(1).numpy() for group in dict.fromkeys(groups)}
 
 
-# Loudness (sum of band magnitudes) from which a frame holds a voice, and share of frames that must.
-_SPOKEN, _LEAST_SPEECH = 0.02, 0.12
-_PLAYED, _LEAST_MUSIC = 0.02, 0.3
+# Mean over the clip of the sum of band magnitudes. With speech it is above 1.0, without below 0.3.
+_LEAST_SPEECH = 0.6
 
 
-def hear_tones(sound_S: np.ndarray, frames: int, fps: float) -> tuple[Voice, bool]:
-    """The voice, with its loudness at each video frame (frame t shows the moment t / fps), and whether music plays."""
-    half = np.arange(2 * frames) / (2.0 * fps)
-    amount = amounts(sound_S, np.round(half * RATE).astype(int))
+def _half_frames(frames: int, fps: float) -> np.ndarray:
+    """Samples at every video frame and half-way between, (2 T,)."""
+    return np.round(np.arange(2 * frames) / (2.0 * fps) * RATE).astype(int)
+
+
+def _voice(amount: dict[str, np.ndarray]) -> Voice:
     voice_F = amount["low"] + amount["high"]
-    present = float((voice_F > _SPOKEN).mean()) >= _LEAST_SPEECH
+    present = float(voice_F.mean()) >= _LEAST_SPEECH
     kind = ("low" if amount["low"].sum() > amount["high"].sum() else "high") if present else None
-    music = float((amount["music"] > _PLAYED).mean()) >= _LEAST_MUSIC
-    return Voice(present, kind, voice_F[::2]), music
+    return Voice(present, kind, voice_F[::2])
+
+
+_TONE = 4096  # samples: a spectrum in which a note is a line and noise is not
+_TONE_HOP = 1000
+_LOWEST, _HIGHEST, _AROUND = 60, 400, 32  # bins of 3.9 Hz: notes lie between 230 and 1560 Hz
+_METAL = 2.32  # second mode of a metal impact over its first; a note has nothing there
+
+
+def _tonality(sound_S: np.ndarray) -> np.ndarray:
+    """How far lines stand out of the spectrum over the clip, and whether they have metal's second mode, (8,)."""
+    padded = np.pad(sound_S, (_TONE // 2, _TONE))
+    starts = np.arange(0, len(sound_S) + 1, _TONE_HOP)
+    shape = np.hanning(_TONE).astype(np.float32)
+    power_FN = np.abs(np.fft.rfft(padded[starts[:, None] + np.arange(_TONE)] * shape)) ** 2 / _TONE
+    log_FN = np.log(power_FN + 1e-7)
+    sums_FN = np.cumsum(np.pad(log_FN, ((0, 0), (1, 0))), axis=1)
+    bins = np.arange(_LOWEST, _HIGHEST)
+    around = (sums_FN[:, bins + _AROUND + 1] - sums_FN[:, bins - _AROUND]) / (2 * _AROUND + 1)
+    here = log_FN[:, bins]
+    peak = (here >= log_FN[:, bins - 1]) & (here >= log_FN[:, bins + 1])
+    height_FN = np.where(peak, here - around, 0.0)
+    best_F, bin_F = height_FN.max(1), height_FN.argmax(1) + _LOWEST
+    window = np.arange(-10, 11)
+    second = np.clip((np.round(_METAL * bin_F)).astype(int)[:, None] + window, 0, log_FN.shape[1] - 1)
+    metal_F = np.take_along_axis(log_FN, second, 1).max(1) - np.take_along_axis(log_FN, bin_F[:, None], 1)[:, 0]
+    clear_F = best_F > 4.0
+    return np.array(
+        [
+            *np.percentile(best_F, (10, 30, 50, 70, 90)),
+            clear_F.mean(),
+            (clear_F & (metal_F < -3.0)).mean(),
+            metal_F[clear_F].mean() if clear_F.any() else 0.0,
+        ]
+    )
+
+
+def _musical(sound_S: np.ndarray, amount: dict[str, np.ndarray], notes: int, impacts: int) -> np.ndarray:
+    """Features of a whole clip that tell music from everything else, (D,)."""
+    seconds = len(sound_S) / RATE
+    groups = [(value.mean(), np.median(value), np.percentile(value, 20)) for value in amount.values()]
+    return np.concatenate([_tonality(sound_S), (notes / seconds, impacts / seconds), *groups])
+
+
+@cache
+def _music_classifier() -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Mean and scale of `_musical`, weights (D,) and bias; positive is music."""
+    seconds = 2.0
+    many = [sample_scene(8_000_000 + i, duration=seconds) for i in range(1_500)]
+    scenes = [scene for scene in many if scene.melody is not None]
+    scenes += [scene for scene in many if scene.melody is None][: len(scenes)]
+    sounds_BS = render_sound(scenes, samples=round(seconds * RATE)).numpy()
+    centres = _half_frames(round(seconds * 16), 16)
+    rows = []
+    for sound_S in sounds_BS:
+        impacts, notes = hear_onsets(sound_S)
+        rows.append(_musical(sound_S, amounts(sound_S, centres), notes, len(impacts)))
+    features_ND = np.stack(rows)
+    mean_D, scale_D = features_ND.mean(0), features_ND.std(0) + 1e-3
+    labels = torch.tensor([int(scene.melody is not None) for scene in scenes])
+    weight_DM, bias_M = _fit_linear((features_ND - mean_D) / scale_D, labels, 2)
+    return mean_D, scale_D, weight_DM[:, 1] - weight_DM[:, 0], float(bias_M[1] - bias_M[0])
+
+
+def hear(sound_S: np.ndarray, frames: int, fps: float) -> Heard:
+    """Everything: impacts, voice (its loudness at each of `frames` video frames at `fps`), music."""
+    impacts, notes = hear_onsets(sound_S)
+    amount = amounts(sound_S, _half_frames(frames, fps))
+    mean_D, scale_D, weight_D, bias = _music_classifier()
+    music = ((_musical(sound_S, amount, notes, len(impacts)) - mean_D) / scale_D) @ weight_D + bias
+    return Heard(impacts, _voice(amount), bool(music > 0))

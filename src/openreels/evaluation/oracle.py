@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from openreels.evaluation.faces import find_face, mouth_opening
-from openreels.evaluation.hearing import RATE, Heard, Voice, hear_impacts, hear_tones
+from openreels.evaluation.hearing import RATE, Heard, Voice, hear
 from openreels.evaluation.motions import Travel, judge_motion, rolls, track_of
 from openreels.evaluation.scenery import UNIT, find_scenery
 from openreels.evaluation.silhouettes import judge_shape
@@ -150,8 +150,7 @@ def listen(clip: Clip) -> Heard:
     if clip.audio is None:
         return Heard((), Voice(False, None, np.zeros(frames)), False)
     sound_S = to_mono(resample(clip.audio, clip.sample_rate, RATE))[0]
-    voice, music = hear_tones(sound_S, frames, float(fps))
-    return Heard(hear_impacts(sound_S), voice, music)
+    return hear(sound_S, frames, float(fps))
 
 
 def contact_matches(contacts: tuple[float, ...], impacts: tuple[float, ...], tolerance: float = TOLERANCE) -> int:

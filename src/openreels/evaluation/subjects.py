@@ -27,6 +27,7 @@ REACH = 24.0  # pixels a thing may travel between two frames
 PRESENT = 0.5  # share of the frames in which a thing must be seen to count
 
 COLOUR_NAMES = tuple(COLOURS)
+_WEIGHT_K = np.array([0.5 if name == "white" else 1.0 for name in COLOUR_NAMES])
 _RGB_KC = torch.tensor([COLOURS[name] for name in COLOUR_NAMES], dtype=torch.float32)
 
 
@@ -53,7 +54,7 @@ class Thing:
     @property
     def colour(self) -> str | None:
         """The colour of most of its pixels; None when no subject colour has a third of them."""
-        best = int(self.votes_K.argmax())
+        best = _colour_of(self.votes_K)
         return COLOUR_NAMES[best] if self.votes_K[best] >= 0.33 * self.area_T.sum() else None
 
 
@@ -192,7 +193,8 @@ def _split(pixels: np.ndarray, colours: np.ndarray, width: int) -> list[_Part]:
 
 
 def _colour_of(votes_K: np.ndarray) -> int:
-    return int(votes_K.argmax()) if votes_K.any() else -1
+    """-1 for no votes. Gleams and blurred edges of any colour look white, so white needs twice as many."""
+    return int((votes_K * _WEIGHT_K).argmax()) if votes_K.any() else -1
 
 
 def find_things(foreground_THW: Tensor, colour_THW: Tensor) -> list[Thing]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from random import Random
@@ -83,7 +83,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; what was not measured is null."""
-        plain = asdict(self)
+        plain = asdict(replace(self, examples=()))
         del plain["examples"]
         for row in plain["rows"]:
             for column in ("generated", "truth", "shuffled"):

@@ -59,7 +59,7 @@ def _clips(batch_scale: float = 1.0) -> list[Share]:
 
 
 def plan() -> TrainingPlan:
-    """Codecs, text encoder, then six stages of the transformer; shares of the minutes as in the first release."""
+    """Codecs, text encoder, then six stages of the transformer; the shares of the minutes sum to 1."""
     stills = [Share(Bucket(1), 0.85, 160, 48), *_other_aspects(1, 0.15, 112, 3)]
     reading = Stage(
         name="reading",
@@ -67,7 +67,7 @@ def plan() -> TrainingPlan:
         learns=("video", "text"),
         starts_from={},
         shares=stills,
-        minutes_share=0.12,
+        minutes_share=0.10,
         muon_lr=0.02,
         adamw_lr=0.003,
     )
@@ -76,14 +76,14 @@ def plan() -> TrainingPlan:
         name="images",
         learns=("video",),
         starts_from={"video": "reading"},
-        minutes_share=0.14,
+        minutes_share=0.16,
     )
     video = replace(
         images,
         name="video",
         starts_from={"video": "images"},
         shares=_clips(),
-        minutes_share=0.2,
+        minutes_share=0.15,
         times=TimeSampling(mean=-0.5),
     )
     sound = replace(
@@ -93,7 +93,7 @@ def plan() -> TrainingPlan:
         learns=("audio",),
         starts_from={},
         shares=_clips(5.0),
-        minutes_share=0.08,
+        minutes_share=0.05,
         times=TimeSampling(mean=0.0),
     )
     following = replace(
@@ -103,7 +103,7 @@ def plan() -> TrainingPlan:
         learns=("audio", "cross"),
         starts_from={"video": "video", "audio": "sound"},
         shares=_clips(1.5),
-        minutes_share=0.2,
+        minutes_share=0.1,
         muon_lr=0.01,
         adamw_lr=0.002,
         times=TimeSampling(mean=-0.2, shared=0.3),
@@ -114,7 +114,7 @@ def plan() -> TrainingPlan:
         learns=("video", "audio", "cross"),
         starts_from={"video": "following", "audio": "following", "cross": "following"},
         shares=_clips(),
-        minutes_share=0.38,
+        minutes_share=0.22,
         muon_lr=0.007,
         adamw_lr=0.0015,
         times=TimeSampling(mean=-0.3, shared=0.5, clean_video=0.12, clean_audio=0.08),
@@ -123,8 +123,8 @@ def plan() -> TrainingPlan:
     return TrainingPlan(
         name="pocket",
         transformer=transformer,
-        codec_minutes_share=0.25,
-        text_minutes_share=0.05,
+        codec_minutes_share=0.18,
+        text_minutes_share=0.04,
         stages=(reading, images, video, sound, following, joint),
     )
 

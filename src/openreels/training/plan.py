@@ -83,8 +83,7 @@ def train(
         "text_encoder": plan.text_minutes_share,
         **{stage.name: stage.minutes_share for stage in plan.stages},
     }
-    total = sum(shares.values())
-    budget = {name: minutes and minutes * (1.0 if part else share / total) for name, share in shares.items()}
+    budget = {name: minutes and minutes * (1.0 if part else share) for name, share in shares.items()}
 
     # A codec asked for by name goes on training; in a whole run, what is finished stays.
     if "video_codec" in wanted and (part or not (workdir / "video_vae").exists()):
