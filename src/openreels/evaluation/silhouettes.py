@@ -97,10 +97,10 @@ def _templates() -> tuple[tuple[str, ...], Tensor, Tensor]:
                     names.append(name)
                     pictures.append(cover(own, dx - middle_x * own, dy - middle_y * own))
     sharp = torch.nn.functional.avg_pool2d(torch.stack(pictures)[:, None], 2)
-    # Outlines with corners or holes once sharp and once as a picture of half the resolution shows them; what is round has
-    # no detail to lose, and a soft round thing must not pass for a ball.
+    # Shapes with corners or holes once sharp and once as a picture of half the resolution shows them; a ball has no detail
+    # to lose, and a soft round thing must not pass for one.
     soft = torch.nn.functional.conv2d(sharp, _SOFTEN[None, None], padding=2)
-    detailed = [name != "ball" and "blob" not in name and "ellipse" not in name for name in names]
+    detailed = [name in SHAPES and name != "ball" for name in names]
     pictures_MP = torch.cat([sharp, soft[torch.tensor(detailed)]]).flatten(1)
     names += [name for name, chosen in zip(names, detailed, strict=True) if chosen]
     return tuple(names), pictures_MP, pictures_MP.square().sum(1)
