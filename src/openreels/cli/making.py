@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from openreels.pipelines.reel import Reel
     from openreels.request import Request
 
-__all__ = ["make"]
+__all__ = ["loaded", "make"]
 
 
 def make(

@@ -25,6 +25,7 @@ __all__ = ["judge_shape", "outline_scores", "soft_outlines"]
 SIDE = 36
 STANDARD_RADIUS = 10.0  # of the disc whose area every outline is brought to
 LEAST_LIKENESS = 0.80  # overlap with the best template, 0..1; the world's own frames reach 0.95, through a codec 0.9
+LEAST_CRISPNESS = 0.55
 MOST_FRAMES = 12  # judged per clip: those in which the subject moves least, because any codec smears the others
 SIZES = (0.92, 0.96, 1.0, 1.04, 1.08)
 SHIFTS = (-1.2, -0.6, 0.0, 0.6, 1.2)
@@ -75,19 +76,15 @@ _SOFTEN = _BINOMIAL[:, None] * _BINOMIAL  # a blur of one pixel (standard deviat
 
 
 @cache
-def _templates() -> tuple[tuple[str, ...], Tensor, Tensor]:
-    """Names (M,), pictures (M, P) in 0..1, and their sums of squares (M,)."""
+def _templates() -> tuple[tuple[str, ...], Tensor, Tensor, Tensor]:
+    """Names (M,), pictures (M, P) in 0..1, their sums of squares (M,), distances to the outline in pixels (M, P)."""
     outlines = [(kind, _turned(kind, 0.0)) for kind in SHAPES]
     outlines += [("star", _turned("star", 2 * np.pi / 5 * i / STAR_ANGLES)) for i in range(1, STAR_ANGLES)]
     outlines += list(_impostors().items())
-    names, pictures = [], []
+    names, signed = [], []
     x, y = _grid(SIDE, 2)
     for name, outline in outlines:
-
-        def cover(scale: float, x0: float, y0: float, outline=outline) -> Tensor:
-            return (0.5 - outline((x - x0) / scale, (y - y0) / scale) * scale).clamp(0.0, 1.0)
-
-        first = cover(10.0, 0.0, 0.0)
+        first = (0.5 - outline(x / 10.0, y / 10.0) * 10.0).clamp(0.0, 1.0)
         middle_x, middle_y = ((first * axis).sum().item() / first.sum().item() / 10.0 for axis in (x, y))
         scale = 10.0 * (np.pi * STANDARD_RADIUS**2 / (first.sum().item() / 4)) ** 0.5
         for size in SIZES:
@@ -95,19 +92,22 @@ def _templates() -> tuple[tuple[str, ...], Tensor, Tensor]:
             for dx in SHIFTS:
                 for dy in SHIFTS:
                     names.append(name)
-                    pictures.append(cover(own, dx - middle_x * own, dy - middle_y * own))
-    sharp = torch.nn.functional.avg_pool2d(torch.stack(pictures)[:, None], 2)
-    # Shapes with corners or holes once sharp and once as a picture of half the resolution shows them; a ball has no detail
-    # to lose, and a soft round thing must not pass for one.
+                    x0, y0 = dx - middle_x * own, dy - middle_y * own
+                    signed.append(outline((x - x0) / own, (y - y0) / own) * own)
+    fine = torch.stack(signed)[:, None]
+    sharp = torch.nn.functional.avg_pool2d((0.5 - fine).clamp(0.0, 1.0), 2)
+    signed_MP = torch.nn.functional.avg_pool2d(fine, 2).flatten(1)
+    # Shapes with corners or holes once sharp and once as a picture of half the resolution shows them. A ball has no
+    # detail to lose.
     soft = torch.nn.functional.conv2d(sharp, _SOFTEN[None, None], padding=2)
-    detailed = [name in SHAPES and name != "ball" for name in names]
-    pictures_MP = torch.cat([sharp, soft[torch.tensor(detailed)]]).flatten(1)
-    names += [name for name, chosen in zip(names, detailed, strict=True) if chosen]
-    return tuple(names), pictures_MP, pictures_MP.square().sum(1)
+    detailed = torch.tensor([name in SHAPES and name != "ball" for name in names])
+    pictures_MP = torch.cat([sharp, soft[detailed]]).flatten(1)
+    names += [name for name, chosen in zip(names, detailed.tolist(), strict=True) if chosen]
+    return tuple(names), pictures_MP, pictures_MP.square().sum(1), torch.cat([signed_MP, signed_MP[detailed]])
 
 
-def soft_outlines(thing: Thing, frames_NHWC: Tensor, distance_NHW: Tensor, chosen: np.ndarray) -> Tensor:
-    """How much of each pixel is the subject, 0..1, in standard windows round it: (N, SIDE, SIDE).
+def soft_outlines(thing: Thing, frames_NHWC: Tensor, distance_NHW: Tensor, chosen: np.ndarray) -> tuple:
+    """How much of each pixel is the subject, 0..1, and its distance to the stage, in windows round it: (N, SIDE, SIDE).
 
     frames, distance: those numbered `chosen` only. A pixel belongs to the subject as far as it is nearer to the
     subject's colour than to the stage, so a half-covered pixel at the edge counts half, whatever the contrast.
@@ -127,14 +127,30 @@ def soft_outlines(thing: Thing, frames_NHWC: Tensor, distance_NHW: Tensor, chose
     x, y = _grid(SIDE, 1)
     to_x = (middle_x[:, None, None] + x * scale_N[:, None, None]) * (2.0 / width) - 1.0
     to_y = (middle_y[:, None, None] + y * scale_N[:, None, None]) * (2.0 / height) - 1.0
-    return torch.nn.functional.grid_sample(
-        alpha_NHW[:, None], torch.stack([to_x, to_y], -1), padding_mode="zeros", align_corners=False
-    )[:, 0]
+    planes = torch.stack([alpha_NHW, distance_NHW], 1)
+    windows = torch.nn.functional.grid_sample(
+        planes, torch.stack([to_x, to_y], -1), padding_mode="zeros", align_corners=False
+    )
+    return windows[:, 0], windows[:, 1]
+
+
+def _crispness(contrast_NYX: Tensor, signed_NP: Tensor) -> Tensor:
+    """How much of the contrast to the stage is there just inside the outline, (N,): 1 and more for a sharp edge.
+
+    Inside a blob that fades out the contrast falls long before its border. contrast: distances of the pixels to the
+    stage. signed: pixels from the outline, negative inside.
+    """
+    inside_NP, edge_NP = signed_NP < -0.5, (signed_NP < -0.8) & (signed_NP > -2.3)
+    flat_NP = contrast_NYX.flatten(1)
+    nan = torch.full((), torch.nan)
+    full_N = torch.nanquantile(torch.where(inside_NP, flat_NP, nan), 0.7, dim=1)
+    edge_N = torch.nanmedian(torch.where(edge_NP, flat_NP, nan), dim=1).values
+    return torch.nan_to_num(edge_N / full_N.clamp(min=1.0))
 
 
 def outline_scores(windows_NYX: Tensor) -> tuple[tuple[str, ...], Tensor]:
     """Overlap (intersection over union of soft masks, 0..1) of each window with each template, (N, M)."""
-    names, pictures_MP, power_M = _templates()
+    names, pictures_MP, power_M, _ = _templates()
     windows_NP = windows_NYX.flatten(1)
     common_NM = windows_NP @ pictures_MP.T
     return names, common_NM / (windows_NP.square().sum(1)[:, None] + power_M - common_NM)
@@ -157,11 +173,13 @@ def judge_shape(thing: Thing, frames_THWC: Tensor, distance_THW: Tensor) -> tupl
     frames = _calm_frames(thing, *distance_THW.shape[1:])
     if not len(frames) or thing.colour is None:
         return None, 0.0
-    names, scores_NM = outline_scores(soft_outlines(thing, frames_THWC[frames], distance_THW[frames], frames))
+    windows_NYX, contrast_NYX = soft_outlines(thing, frames_THWC[frames], distance_THW[frames], frames)
+    names, scores_NM = outline_scores(windows_NYX)
     best = scores_NM.max(1)
+    crisp_N = _crispness(contrast_NYX, _templates()[3][best.indices])
     votes = [
-        names[i] if value >= LEAST_LIKENESS and names[i] in SHAPES else None
-        for value, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        names[i] if value >= LEAST_LIKENESS and crisp >= LEAST_CRISPNESS and names[i] in SHAPES else None
+        for value, i, crisp in zip(best.values.tolist(), best.indices.tolist(), crisp_N.tolist(), strict=True)
     ]
     kind, count = Counter(votes).most_common(1)[0]
     if kind is None or count * 2 <= len(frames):
