@@ -12,6 +12,7 @@ from openreels.media import Clip
 from openreels.media.aspect import canvas_size, centre_crop, frame_size, short_side
 from openreels.media.recipe import Recipe
 from openreels.media.timing import frames_for, padded_frames, samples_for
+from openreels.nn.precision import fastest_dtype
 from openreels.pipelines.registry import POCKET, available, folder_of
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
 from openreels.request import Capabilities, Request, check
@@ -25,13 +26,6 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def best_dtype(device: str) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it (twice as fast on such CPUs), else float32."""
-    if device == "cpu":
-        return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
-    return torch.bfloat16
 
 
 def hash_folder(folder: Path) -> str:
@@ -59,7 +53,7 @@ class Reel:
             folder = Path(SkyReelsV4Pipeline.download(folder))
         device = device or best_device()
         # The text encoder and the sound's codec are small and stay exact; the rest takes the fast type.
-        fast = best_dtype(device)
+        fast = fastest_dtype(device)
         dtypes = {"transformer": fast, "video_vae": fast, "default": torch.float32}
         pipeline = SkyReelsV4Pipeline.from_pretrained(folder, dtype=dtypes, local_files_only=True)
         pipeline.to(device)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from openreels.codecs.audio import PocketAudioCodec, PocketAudioVAE
 from openreels.codecs.mel import MelSpec, band_edges, hann_window, log_mel, magnitude
 from openreels.codecs.vocoder import PocketVocoder
+from openreels.nn.precision import autocast
 from openreels.training.loop import LoopConfig, run
 from openreels.training.optimizers import muon_and_adamw
 
@@ -185,7 +186,7 @@ class SpectralCritic(nn.Module):
         """Verdicts (B, 1, Y, X), high for real sound, and the features of each layer."""
         picture_BKT = torch.log(magnitude(audio_BS, self.n_fft, self.n_fft // 4) + MelSpec.floor) / 5 + 1.2
         hidden, features = picture_BKT[:, None].contiguous(memory_format=torch.channels_last), []
-        with torch.autocast(hidden.device.type, torch.bfloat16):
+        with autocast(hidden.device):
             for layer in self.layers:
                 hidden = F.leaky_relu(layer(hidden), 0.1)
                 features.append(hidden)
@@ -314,7 +315,7 @@ class VocoderTask:
         crop_generator = torch.Generator().manual_seed(generator.initial_seed())
         true_BS = self.pool.crops(self.batch, self.recipe.vocoder_crop, crop_generator).to(device)
         mel_BMT = self.pictures(true_BS, generator)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             parts = self.vocoder.parts(mel_BMT)
         # Any stretch of the noise, so that the network cannot learn one by heart.
         out_BS = self.vocoder.synthesise(parts, int(torch.randint(1 << 20, (), generator=crop_generator)))

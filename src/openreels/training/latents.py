@@ -25,6 +25,7 @@ from openreels.codecs.audio import AudioCodec
 from openreels.codecs.video import VideoCodec
 from openreels.media.aspect import frame_size
 from openreels.media.timing import samples_for
+from openreels.nn.precision import autocast
 from openreels.types import AudioShape, VideoShape
 from openreels.world import Scene, render_frames, render_sound, sample_scene
 
@@ -98,7 +99,7 @@ def build_shard(folder: Path, stream: str, bucket: Bucket, number: int, codecs: 
     for start in range(0, SHARD, portion):
         numbers = range(number * SHARD + start, number * SHARD + min(start + portion, SHARD))
         scenes = [scene_of(bucket, clip_seed(seed, bucket, n)) for n in numbers]
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), autocast("cpu"):
             parts.append(_encode(stream, bucket, scenes, codecs, numbers[0]).to(torch.bfloat16))
     folder.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")

@@ -14,6 +14,7 @@ from openreels.flow.schedule import Schedule
 from openreels.media import Clip
 from openreels.media.sheet import contact_sheet
 from openreels.models.v4 import SkyReelsV4Transformer
+from openreels.nn.precision import autocast
 from openreels.tasks.states import audio_state, video_state
 from openreels.training.latents import Codecs, LatentSet
 from openreels.world import captions, sample_scene
@@ -69,7 +70,7 @@ def sample_sheet(
     if "audio" in stage.streams:
         audio = audio_state(data.audio_shape, data.video_shape.latent_frames, count)
         audio = audio.at(torch.randn(audio.noisy_BNC.shape, generator=generator), audio.time_B).to(model.device)
-    with torch.autocast(model.device.type, torch.bfloat16):
+    with autocast(model.device):
         video, audio = sample(
             model,
             video,

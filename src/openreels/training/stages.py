@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from openreels.encoders.text import TextEncoder
 from openreels.flow.path import interpolate, velocity
 from openreels.models.v4 import SkyReelsV4Transformer
+from openreels.nn.precision import autocast
 from openreels.tasks.states import audio_state, video_state
 from openreels.training.latents import Bucket, LatentSet
 from openreels.training.optimizers import muon_and_adamw
@@ -140,7 +141,7 @@ class StageTask:
         length = int(torch.randint(LENGTHS, (), generator=shared))
         data = self.latents[share.bucket]
         index, texts = self._clips_and_captions(data, share.batch, length, generator)
-        with torch.autocast(self.model.device.type, torch.bfloat16), torch.set_grad_enabled(self.heads is not None):
+        with autocast(self.model.device), torch.set_grad_enabled(self.heads is not None):
             context = self.encoder(texts)
         device = self.model.device
         t_video_B, t_audio_B = self.stage.times.draw(share.batch, generator)
@@ -157,7 +158,7 @@ class StageTask:
             blank = audio_state(data.audio_shape, data.video_shape.latent_frames, share.batch)
             audio, audio_target = on_path(blank, data.latents["audio"][index].float(), t_audio_B, generator, device)
         joint = video is not None and audio is not None
-        with torch.autocast(self.model.device.type, torch.bfloat16):
+        with autocast(self.model.device):
             video_v, audio_v = self.model(
                 video, audio, context, tie_B if joint else None, video_listens="video" in self.stage.learns
             )

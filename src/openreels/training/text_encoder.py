@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from openreels.encoders.text import TextEncoder, new_text_encoder, train_tokenizer
+from openreels.nn.precision import autocast
 from openreels.training.checkpoint import load_checkpoint
 from openreels.training.loop import LoopConfig, run
 from openreels.training.optimizers import muon_and_adamw
@@ -134,7 +135,7 @@ class TextEncoderTask:
         pairs = [item for item in drawn if len(item[1].subjects) == 2][: self.batch // 2]
         singles = [item for item in drawn if len(item[1].subjects) == 1][: self.batch - len(pairs)]
         seeds, scenes = zip(*pairs, *singles, strict=True)
-        with torch.autocast(self.encoder.model.device.type, torch.bfloat16):
+        with autocast(self.encoder.model.device):
             context = self.encoder([random_caption(scene, seed) for seed, scene in zip(seeds, scenes, strict=True)])
         target_BS = torch.tensor([scene_attributes(scene) for scene in scenes], device=context.hidden_BLD.device)
         loss_BS, right_BS = slot_losses(self.heads(context.hidden_BLD, context.mask_BL), target_BS)

@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import Tensor
 
 from openreels.codecs.video import PocketVideoVAE
+from openreels.nn.precision import autocast
 from openreels.training.loop import LoopConfig, run
 from openreels.training.optimizers import muon_and_adamw
 from openreels.world.rendering import render_frames
@@ -72,7 +73,7 @@ class VideoCodecTask:
         index = torch.randint(self.pool.size, (self.batch,), generator=generator)
         x = rearrange(self.pool.clips_BTHWC[index], "b t h w c -> b c t h w").float() / 127.5 - 1
         x = x.to(self.vae.device)
-        with torch.autocast(x.device.type, torch.bfloat16):
+        with autocast(x.device):
             posterior = self.vae.encode(x).latent_dist
             noise = torch.randn(posterior.mean.shape, generator=generator).to(x.device)
             y = self.vae.decode(posterior.mean + posterior.std * noise).sample
