@@ -17,7 +17,7 @@ from openreels.training import latents
 BUDGET = ("--steps", "1")
 MISTAKES = {
     "no recipe": ([], "Missing argument 'RECIPE' (see openreels train --help)"),
-    "recipe": (["big", *BUDGET], "RECIPE must be one of pocket, not 'big'"),
+    "recipe": (["big", *BUDGET], "RECIPE must be one of pocket, pocket-gpu, not 'big'"),
     "no budget": (["pocket"], "training needs a budget: --minutes or --steps; or --export"),
     "minutes below 0": (["pocket", "--minutes", "-1"], "--minutes must be a number above 0, not '-1'"),
     "minutes text": (["pocket", "--minutes", "soon"], "--minutes must be a number above 0, not 'soon'"),

@@ -152,7 +152,7 @@ def pool() -> ClipPool:
 def test_thirty_steps_reduce_the_loss(pool, tmp_path):
     vae = make_vae(encoder_channels=(32, 32, 32), decoder_channels=(32, 32, 32))
     config = LoopConfig(tmp_path, steps=30, log_every=5, on_log=lambda line: None)
-    first, numbers = VideoCodecTask(vae, pool, batch=4).loss(0, torch.Generator().manual_seed(0))
+    first, numbers = VideoCodecTask(vae, pool, batch=4).loss((0, torch.Generator().manual_seed(0)))
     last = run(VideoCodecTask(vae, pool, batch=4), config)
     assert last["loss"] < 0.7 * first.item()
     assert last["psnr"] > numbers["psnr"] + 1

@@ -116,3 +116,6 @@ def test_registry():
     assert find("pocket").name == "pocket" and find("owner/name") == "owner/name"
     with pytest.raises(RequestError, match="model must be one of pocket"):
         find("no-such-model")
+    for path in ("/no/such/folder", "./no/folder", "runs/no/folder"):
+        with pytest.raises(RequestError, match="a folder or a hub id"):
+            find(path)

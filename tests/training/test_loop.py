@@ -105,9 +105,9 @@ class Slow:
     def __getattr__(self, name):
         return getattr(self.task, name)
 
-    def loss(self, step, generator):
+    def loss(self, drawn):
         time.sleep(0.01)
-        return self.task.loss(step, generator)
+        return self.task.loss(drawn)
 
 
 def test_minutes_become_a_fixed_number_of_steps(worker, tmp_path):
@@ -142,8 +142,9 @@ class Failing(Slow):
         super().__init__(task)
         self.at, self.scale = at, scale
 
-    def loss(self, step, generator):
-        loss, logged = self.task.loss(step, generator)
+    def loss(self, drawn):
+        loss, logged = self.task.loss(drawn)
+        step, _ = drawn
         if step < self.at:
             return loss, logged
         if self.scale is None:
@@ -202,6 +203,15 @@ def test_killed_with_signal_9_it_ends_bit_identical(worker, before_joint):
     worker.run_joint(before_joint, steps)
     worker.run_joint(other, steps)
     assert same(load_checkpoint(checkpoint), load_checkpoint(other / "joint.pt"))
+
+
+# --- drawing ahead ---------------------------------------------------------------------------------------------------
+
+
+def test_drawing_ahead_in_other_processes_changes_nothing(worker, tmp_path):
+    for folder, workers in (("here", 0), ("ahead", 2)):
+        run(worker.AheadRegression(), LoopConfig(tmp_path / folder, steps=15, workers=workers))
+    assert same(*(load_checkpoint(tmp_path / folder / "regression.pt") for folder in ("here", "ahead")))
 
 
 # --- several processes -----------------------------------------------------------------------------------------------

@@ -5,10 +5,11 @@ import shutil
 import pytest
 import torch
 
+from openreels.recipes.pocket import export, tiny_plan
 from openreels.recipes.pocket import plan as pocket_plan
-from openreels.recipes.pocket import tiny_plan
 from openreels.training.checkpoint import load_checkpoint
-from openreels.training.plan import load_components, load_parts, train
+from openreels.training.loop import Interrupted
+from openreels.training.plan import begin_from, load_components, load_parts, train
 from openreels.training.stages import part_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -86,6 +87,47 @@ def test_a_finished_stage_is_left_as_it_is_until_asked_for_more(life, tmp_path, 
     assert (folder / "sound.pt").read_bytes() == (life / "sound.pt").read_bytes()
     train(tiny_plan(), folder, part="sound", steps=3)
     assert load_checkpoint(folder / "sound.pt")["step"] == 3
+
+
+def test_several_processes_stop_together_when_their_minutes_are_over(parts, tmp_path):
+    folder = tmp_path / "work"
+    shutil.copytree(parts, folder)
+    train(tiny_plan(), folder, steps=1, part="latents")
+    with pytest.raises(Interrupted, match="minutes are over at step"):
+        train(tiny_plan(), folder, part="sound", minutes=1e-4, steps=1_000_000, processes=2)
+    assert 1 <= load_checkpoint(folder / "sound.pt")["step"] < 1_000_000
+
+
+def test_training_goes_on_from_exported_weights(life, tmp_path):
+    export(tiny_plan(), life, tmp_path / "weights")
+    folder = tmp_path / "work"
+    begin_from(tmp_path / "weights", folder)
+    joint = averaged(life, "joint")
+    codecs, encoder = load_components(folder)
+    sizes = codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width
+    following = next(stage for stage in tiny_plan().stages if stage.name == "following")
+
+    model = tiny_plan().transformer(*sizes)
+    load_parts(model, following, folder)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, joint[name].bfloat16().float()), name
+
+    # What is trained anew takes over, part by part.
+    shutil.copy(life / "video.pt", folder)
+    load_parts(model, following, folder)
+    video = averaged(life, "video")
+    for name, value in model.state_dict().items():
+        expected = video[name] if part_of(name) == "video" else joint[name].bfloat16().float()
+        assert torch.equal(value, expected), name
+
+
+def test_workers_change_nothing(parts, tmp_path):
+    for workers in (0, 2):
+        shutil.copytree(parts, tmp_path / str(workers))
+        train(tiny_plan(), tmp_path / str(workers), steps=1, part="latents")
+        train(tiny_plan(), tmp_path / str(workers), steps=2, part="sound", workers=workers)
+    one, other = (averaged(tmp_path / str(workers), "sound") for workers in (0, 2))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_refusals_name_what_is_wrong(parts, tmp_path):

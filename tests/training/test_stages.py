@@ -11,7 +11,7 @@ from openreels.flow.path import interpolate
 from openreels.recipes.pocket import tiny_plan
 from openreels.tasks.states import audio_state, video_state
 from openreels.training.loop import step_generator
-from openreels.training.stages import TimeSampling, flow_error, on_path, part_of
+from openreels.training.stages import OnPath, TimeSampling, flow_error, on_path, part_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STAGES = {stage.name: stage for stage in tiny_plan().stages}
@@ -22,7 +22,7 @@ def gen(seed: int = 0) -> torch.Generator:
 
 
 def step(task, number: int = 0):
-    return task.loss(number, step_generator(0, task.name, number))
+    return task.loss(task.draw(number, step_generator(0, task.name, number)))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_one_time_for_both_is_the_default():
 
 def test_on_path_lies_between_noise_and_data(tiny):
     blank, data, time = video_state(tiny.VIDEO, 2), tiny.noise(2, 12, 4), torch.tensor([0.25, 1.0])
-    state, target = on_path(blank, data, time, gen(), torch.device("cpu"))
+    state, target = on_path(blank, data, time, gen())
     assert_close(interpolate(data, data - target, time), state.noisy_BNC)
     assert torch.equal(state.time_B, time) and torch.equal(state.noisy_BNC[1], data[1])
     assert (data - target).std().item() == pytest.approx(1.0, abs=0.2)
@@ -76,8 +76,9 @@ def test_on_path_lies_between_noise_and_data(tiny):
 def test_clean_samples_do_not_count(tiny):
     target, time = tiny.noise(3, 5, 4), torch.tensor([0.5, 1.0, 0.1])
     wrong = target + torch.tensor([1.0, 100.0, 2.0])[:, None, None]
-    assert flow_error(wrong, target, time).item() == pytest.approx((1 + 4) / 2, rel=1e-4)
-    assert flow_error(wrong, target, torch.ones(3)).item() == 0
+    blank = video_state(replace(tiny.VIDEO, latent_frames=5, latent_height=1, latent_width=1), 3)
+    assert flow_error(wrong, OnPath(blank.at(wrong, time), target)).item() == pytest.approx((1 + 4) / 2, rel=1e-4)
+    assert flow_error(wrong, OnPath(blank.at(wrong, torch.ones(3)), target)).item() == 0
 
 
 # --- a step ----------------------------------------------------------------------------------------------------------

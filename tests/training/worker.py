@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from openreels.recipes.pocket import tiny_plan
 from openreels.training import latents
-from openreels.training.loop import LoopConfig, run
+from openreels.training.loop import LoopConfig, Task, run
 from openreels.training.plan import load_components, load_latents, load_parts
 from openreels.training.stages import Stage, StageTask
 
 SHARD = 6  # clips of a shard in these tests
 
 
-class Regression:
+class Regression(Task):
     """Fits a line to 8 fixed points with noise from the step's generator; rank r of n sees every n-th point."""
 
     name = "regression"
@@ -40,13 +40,26 @@ class Regression:
     def samples_per_step(self) -> int:
         return 8
 
-    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, drawn: tuple[int, torch.Generator]) -> tuple[Tensor, dict[str, float]]:
+        _, generator = drawn
         self.rates.append(self.optimizers[0].param_groups[0]["lr"])
         self.weights.append(self.model.weight.detach().clone())
         x = torch.linspace(-1, 1, 24).reshape(8, 3)
         y = (x @ torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 0.0]]) + x.square()[:, :2])[self.points]
         x = x[self.points] + self.noise * torch.randn(len(y), 3, generator=generator)
         error = (self.model(x) - y).square().mean()
+        return error, {"error": error.item()}
+
+
+class AheadRegression(Regression):
+    """The same with its noise drawn before the loss."""
+
+    def draw(self, step: int, generator: torch.Generator) -> Tensor:
+        return self.noise * torch.randn(8, 3, generator=generator)
+
+    def loss(self, drawn: Tensor) -> tuple[Tensor, dict[str, float]]:
+        x = torch.linspace(-1, 1, 24).reshape(8, 3)
+        error = (self.model(x + drawn) - x[:, :2].square()).square().mean()
         return error, {"error": error.item()}
 
 

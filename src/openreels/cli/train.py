@@ -47,6 +47,10 @@ def train(
     device: Annotated[
         str, typer.Option(metavar="cpu|cuda", parser=one_of(("cpu", "cuda")), help="Where to train.")
     ] = "cpu",
+    workers: Annotated[
+        int,
+        typer.Option(metavar="N", parser=whole_number(0, 1024), help="Processes that render and draw ahead for a GPU."),
+    ] = 0,
     start_from: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Exported weights to go on from, with --part of a stage.")
     ] = None,
@@ -77,7 +81,17 @@ def train(
         begin_from(start_from, workdir)
     try:
         if to_train:
-            run(plan, workdir, minutes=minutes, steps=steps, part=part, processes=processes, seed=seed, device=device)
+            run(
+                plan,
+                workdir,
+                minutes=minutes,
+                steps=steps,
+                part=part,
+                processes=processes,
+                seed=seed,
+                device=device,
+                workers=workers,
+            )
     except Interrupted as stop:
         print(f"{stop}; the same command goes on from there")
         if export is not None:

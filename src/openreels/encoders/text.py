@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from openreels.types import Context
@@ -36,13 +36,22 @@ class TextEncoder:
     def width(self) -> int:
         return self.model.config.d_model
 
-    def __call__(self, prompts: Sequence[str]) -> Context:
-        """(B, L, D) hidden states in float32; prompts beyond `max_tokens` are cut (a pocket caption has under 80)."""
+    def tokenize(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Token numbers and mask, int64 (B, L); prompts beyond `max_tokens` are cut (a pocket caption has under 80)."""
         batch = self.tokenizer(
             list(prompts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
-        ).to(self.model.device)
-        hidden_BLD = self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state
-        return Context(hidden_BLD.float(), batch.attention_mask.bool())
+        )
+        return batch.input_ids, batch.attention_mask
+
+    def read(self, tokens_BL: Tensor, mask_BL: Tensor) -> Context:
+        """(B, L, D) hidden states in float32 of what `tokenize` returned."""
+        tokens_BL, mask_BL = tokens_BL.to(self.model.device), mask_BL.to(self.model.device)
+        hidden_BLD = self.model(input_ids=tokens_BL, attention_mask=mask_BL).last_hidden_state
+        return Context(hidden_BLD.float(), mask_BL.bool())
+
+    def __call__(self, prompts: Sequence[str]) -> Context:
+        """Hidden states of prompts."""
+        return self.read(*self.tokenize(prompts))
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Context:

@@ -102,6 +102,7 @@ _RISE = 4  # hops over which a rise is measured
 _APART = 8  # hops: two onsets nearer than 40 ms are one
 _LEAST_RISE = 0.3  # mean rise over the bands, in natural log units, that makes an onset worth a look
 _LISTEN = 400  # scenes the classifier learns from, and about half as many more with music
+_NOISES = 40  # stretches of white noise beside them
 _CLASSES = (*MATERIALS, "note", "other")
 # Spans after (and before) the onset, in hops, whose spectra describe it: 30 ms before, the blow, and how it dies away.
 _SPANS = ((-7, -2), (0, 3), (3, 7), (7, 14), (14, 26), (26, 44))
@@ -167,8 +168,12 @@ def _classifier() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float
     features, labels, delays = [], [], []
     many = [sample_scene(7_000_000 + i, duration=2.0) for i in range(6 * _LISTEN)]
     scenes = many[:_LISTEN] + [scene for scene in many[_LISTEN:] if scene.melody is not None]
-    sounds_BS = render_sound(scenes, samples=2 * RATE).numpy()
-    for scene, sound_S in zip(scenes, sounds_BS, strict=True):
+    sounds = list(render_sound(scenes, samples=2 * RATE).numpy())
+    # Steady noise has chance rises, and no blow in it.
+    loudness = 10 ** rng.uniform(-3, -0.3, _NOISES)
+    sounds += [level * rng.standard_normal(2 * RATE) for level in loudness]
+    scenes += [replace(scenes[0], subjects=(), melody=None)] * _NOISES
+    for scene, sound_S in zip(scenes, sounds, strict=True):
         true = [(contact.time, contact.materials) for contact in contacts(scene)]
         # Half of the examples with hiss and another loudness, as a codec or a vocoder might leave them.
         if rng.random() < 0.5:
@@ -267,6 +272,9 @@ def _atoms() -> tuple[tuple[str, ...], np.ndarray]:
         for night in (False, True):
             quiet = render_sound([scene((), None, background, night)], samples=RATE).numpy()[0]
             add("rest", quiet, 0.1, 0.4, 0.7)
+    # White noise belongs to nothing in particular either.
+    groups.append("rest")
+    spectra.append(np.full(_FINE, 0.1, np.float32))
     magnitudes_KB = np.stack(spectra) + 1e-7
     return tuple(groups), (magnitudes_KB / magnitudes_KB.sum(1, keepdims=True)).astype(np.float32)
 
@@ -285,8 +293,9 @@ def amounts(sound_S: np.ndarray, centres_F: np.ndarray) -> dict[str, np.ndarray]
     return {group: amount_FK[:, names == group].sum(1).numpy() for group in dict.fromkeys(groups)}
 
 
-# Mean over the clip of the sum of band magnitudes. With speech it is above 1.0, without below 0.3.
+# Mean over the clip of the sum of band magnitudes. With speech it is above 1.1, without below 0.35.
 _LEAST_SPEECH = 0.6
+_LEAST_SHARE = 0.25  # of all that sounds. With speech it is above 0.32, without below 0.18, in white noise 0.11.
 
 
 def _half_frames(frames: int, fps: float) -> np.ndarray:
@@ -296,7 +305,8 @@ def _half_frames(frames: int, fps: float) -> np.ndarray:
 
 def _voice(amount: dict[str, np.ndarray]) -> Voice:
     voice_F = amount["low"] + amount["high"]
-    present = float(voice_F.mean()) >= _LEAST_SPEECH
+    loudness, everything = float(voice_F.mean()), float(sum(value.mean() for value in amount.values()))
+    present = loudness >= max(_LEAST_SPEECH, _LEAST_SHARE * everything)
     kind = ("low" if amount["low"].sum() > amount["high"].sum() else "high") if present else None
     return Voice(present, kind, voice_F[::2])
 

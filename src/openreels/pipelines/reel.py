@@ -49,6 +49,7 @@ class Reel:
     @classmethod
     def from_pretrained(cls, folder: Path | str, device: str | None = None) -> Reel:
         """From a folder in diffusers' layout, or a hub id."""
+        name = str(folder)
         if isinstance(folder, str):
             folder = Path(SkyReelsV4Pipeline.download(folder))
         device = device or best_device()
@@ -58,7 +59,7 @@ class Reel:
         pipeline = SkyReelsV4Pipeline.from_pretrained(folder, dtype=dtypes, local_files_only=True)
         pipeline.to(device)
         pipeline.video_vae.to(memory_format=torch.channels_last)
-        name = next((card.name for card in available() if folder == folder_of(card.name)), str(folder))
+        name = next((card.name for card in available() if folder == folder_of(card.name)), name)
         return cls(pipeline, name, hash_folder(folder))
 
     def __call__(self, request: Request, progress: Callable[[int, int], None] | None = None) -> Clip:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.resources import files
@@ -11,6 +12,8 @@ from openreels.media.aspect import ASPECTS
 from openreels.request import Capabilities, RequestError
 
 __all__ = ["POCKET", "ModelCard", "available", "find", "folder_of"]
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def find(name: str) -> Path | str:
         return folder
     if Path(name).is_dir():
         return Path(name)
-    if "/" in name:
+    if HUB_ID.fullmatch(name):
         return name
     raise RequestError(
         f"model must be one of {', '.join(card.name for card in available())}, a folder or a hub id, not {name!r}"

@@ -60,7 +60,7 @@ def _clips(batch_scale: float = 1.0) -> list[Share]:
 
 def plan() -> TrainingPlan:
     """Codecs, text encoder, then six stages of the transformer; the shares of the minutes sum to 1."""
-    stills = [Share(Bucket(1), 0.85, 160, 48), *_other_aspects(1, 0.15, 112, 3)]
+    stills = [Share(Bucket(1), 0.85, 96, 48), *_other_aspects(1, 0.15, 64, 3)]
     reading = Stage(
         name="reading",
         streams=("video",),
@@ -137,12 +137,15 @@ def tiny_plan() -> TrainingPlan:
         frames = 1 if stage.name in ("reading", "images") else 5
         return replace(stage, shares=[Share(Bucket(frames), 1.0, 2, 1)])
 
-    def model(video_channels: int, audio_channels: int, text_dim: int) -> SkyReelsV4Transformer:
-        return SkyReelsV4Transformer(
-            video_channels, audio_channels, text_dim, 2, (4, 6, 6), 1, 1, modulation_rank=8, time_bias_slope=1.0
-        )
+    stages = tuple(shrink(stage) for stage in full.stages)
+    return replace(full, name="tiny", transformer=_tiny_transformer, stages=stages)
 
-    return replace(full, name="tiny", transformer=model, stages=tuple(shrink(stage) for stage in full.stages))
+
+# A function of the module, like `transformer`: the processes of a training receive the plan by pickle.
+def _tiny_transformer(video_channels: int, audio_channels: int, text_dim: int) -> SkyReelsV4Transformer:
+    return SkyReelsV4Transformer(
+        video_channels, audio_channels, text_dim, 2, (4, 6, 6), 1, 1, modulation_rank=8, time_bias_slope=1.0
+    )
 
 
 def export(training_plan: TrainingPlan, workdir: Path, folder: Path) -> SkyReelsV4Pipeline:

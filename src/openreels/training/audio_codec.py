@@ -23,7 +23,7 @@ from openreels.codecs.audio import PocketAudioCodec, PocketAudioVAE
 from openreels.codecs.mel import MelSpec, band_edges, hann_window, log_mel, magnitude
 from openreels.codecs.vocoder import PocketVocoder
 from openreels.nn.precision import autocast
-from openreels.training.loop import LoopConfig, run
+from openreels.training.loop import LoopConfig, Task, run
 from openreels.training.optimizers import muon_and_adamw
 
 __all__ = ["AudioCodecRecipe", "SoundPool", "build_pool", "train_audio_codec", "train_vae", "train_vocoder"]
@@ -120,7 +120,7 @@ def noisy_latents(z_BCN: Tensor, most: float, generator: torch.Generator) -> Ten
     return z_BCN + level_B11 * spread_1C1 * _randn(z_BCN, generator)
 
 
-class AudioVAETask:
+class AudioVAETask(Task):
     """L1 + MSE + differences over time (attacks) on the picture, and a light KL; noise on the latents when decoding."""
 
     name = "audio_vae"
@@ -134,7 +134,8 @@ class AudioVAETask:
     def samples_per_step(self) -> int:
         return self.recipe.vae_batch
 
-    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, drawn: tuple[int, torch.Generator]) -> tuple[Tensor, dict[str, float | Tensor]]:
+        _, generator = drawn
         device = next(self.vae.parameters()).device
         crop_generator = torch.Generator().manual_seed(generator.initial_seed())
         audio_BS = self.pool.crops(self.recipe.vae_batch, self.recipe.vae_crop, crop_generator).to(device)
@@ -270,7 +271,7 @@ def tone_frequencies(audio_BS: Tensor, spec: MelSpec) -> Tensor:
     return hz_BTK.gather(2, bin_BTM)
 
 
-class VocoderTask:
+class VocoderTask(Task):
     """Generator against spectral losses and, where critics are given, against them (hinge, feature matching)."""
 
     def __init__(
@@ -310,7 +311,8 @@ class VocoderTask:
         chosen_B11 = torch.rand(len(mel_BMT), 1, 1, generator=generator, device=generator.device) < self.decoded
         return torch.where(chosen_B11.to(mel_BMT.device), trip_BMT, mel_BMT)
 
-    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, drawn: tuple[int, torch.Generator]) -> tuple[Tensor, dict[str, float | Tensor]]:
+        step, generator = drawn
         device, spec = next(self.vocoder.parameters()).device, self.vocoder.spec
         crop_generator = torch.Generator().manual_seed(generator.initial_seed())
         true_BS = self.pool.crops(self.batch, self.recipe.vocoder_crop, crop_generator).to(device)

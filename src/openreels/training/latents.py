@@ -10,7 +10,7 @@ Legend: B batch, N video tokens, A audio tokens, C channels.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -29,7 +29,7 @@ from openreels.nn.precision import autocast
 from openreels.types import AudioShape, VideoShape
 from openreels.world import Scene, render_frames, render_sound, sample_scene
 
-__all__ = ["Bucket", "Codecs", "LatentSet", "build_shard"]
+__all__ = ["Bucket", "Codecs", "LatentSet", "build_shard", "shard_path"]
 
 SHARD = 512
 
@@ -53,7 +53,7 @@ class Bucket:
         return frame_size(self.aspect, min(self.height, self.width))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Codecs:
     """The frozen codecs whose latents are learned."""
 
@@ -67,6 +67,7 @@ class Codecs:
     def audio_shape(self, bucket: Bucket) -> AudioShape:
         return self.audio.shape(samples_for(bucket.frames, self.fps, self.audio.sample_rate))
 
+    @cache  # noqa: B019 - codecs live as long as their training
     def fingerprint(self, stream: str) -> str:
         """Changes whenever what shapes the latents of "video" or "audio" does; a better decoder leaves it as it is."""
         vae = self.video.vae if stream == "video" else self.audio.vae
@@ -88,9 +89,13 @@ def clip_seed(seed: int, bucket: Bucket, number: int) -> int:
     return (crc32(f"{seed}/{bucket.name}".encode()) << 24) + number
 
 
+def shard_path(folder: Path, stream: str, bucket: Bucket, number: int, codecs: Codecs, seed: int) -> Path:
+    return folder / f"{stream}-{bucket.name}-{codecs.fingerprint(stream)}-{seed}-{number:03d}.safetensors"
+
+
 def build_shard(folder: Path, stream: str, bucket: Bucket, number: int, codecs: Codecs, seed: int) -> Path:
     """Render and encode shard `number` of one stream ("video" or "audio"), unless it is there. Returns its file."""
-    path = folder / f"{stream}-{bucket.name}-{codecs.fingerprint(stream)}-{seed}-{number:03d}.safetensors"
+    path = shard_path(folder, stream, bucket, number, codecs, seed)
     if path.exists():
         return path
     parts = []
@@ -141,20 +146,16 @@ class LatentSet:
         shards: int,
         codecs: Codecs,
         seed: int,
-        on_shard: Callable[[str], None] = lambda line: None,
     ):
-        self.bucket, self.seed, self.clips = bucket, seed, shards * SHARD
+        self.bucket, self.seed = bucket, seed
         self.video_shape, self.audio_shape = codecs.video_shape(bucket), codecs.audio_shape(bucket)
         self.latents: dict[str, Tensor] = {}
         for stream in streams:
-            parts = []
-            for number in range(shards):
-                parts.append(load_file(build_shard(folder, stream, bucket, number, codecs, seed))["latents"])
-                on_shard(f"{stream} latents {bucket.name}: {(number + 1) * SHARD} clips")
-            self.latents[stream] = torch.cat(parts)
+            paths = [build_shard(folder, stream, bucket, number, codecs, seed) for number in range(shards)]
+            self.latents[stream] = torch.cat([load_file(path)["latents"] for path in paths])
 
     def __len__(self) -> int:
-        return self.clips
+        return len(next(iter(self.latents.values())))
 
     @cache  # noqa: B019 - a set lives as long as its training
     def scene(self, index: int) -> Scene:

@@ -1,6 +1,6 @@
 """One training loop for everything this package trains: codecs, text encoder, and each stage of the V4 transformer.
 
-A `Task` knows its modules, its optimizers and the loss of step number n; the loop knows time, checkpoints,
+A `Task` knows its modules, its optimizers, what step number n works on and its loss; the loop knows time, checkpoints,
 learning-rate schedule, averaging over processes, EMA, logs and pictures. Every random draw of step n comes from a
 generator seeded with (seed, stage, n, rank), so the only state to save is weights, optimizer, EMA and the step: a run
 killed at any moment and started again is bit-identical to one that was not.
@@ -11,15 +11,17 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from zlib import crc32
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from openreels.training.checkpoint import load_checkpoint, save_checkpoint
 
@@ -39,8 +41,16 @@ class Task(Protocol):
     modules: Mapping[str, nn.Module]
     optimizers: list[torch.optim.Optimizer]
 
-    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Loss to minimise at this step, and numbers to log. All randomness must come from `generator`."""
+    def draw(self, step: int, generator: torch.Generator) -> Any:
+        """What the step works on, on the CPU. All randomness of the step must come from `generator`.
+
+        Where `LoopConfig.workers` are given this runs ahead of time in other processes, so it must depend on its
+        arguments alone. By default nothing is drawn before `loss` does so itself.
+        """
+        return step, generator
+
+    def loss(self, drawn: Any) -> tuple[Tensor, dict[str, float | Tensor]]:
+        """Loss to minimise, and numbers to log, for what was drawn."""
         ...
 
     @property
@@ -53,6 +63,7 @@ class LoopConfig:
 
     steps: length of the stage; None = as many as fit into `minutes` (measured over the first steps, then fixed).
     warmup, decay: shares of the steps over which the learning rate rises from and falls to zero.
+    workers: processes that draw ahead, for a device so fast that it would wait for captions and noise; 0 = none.
     """
 
     workdir: Path
@@ -66,6 +77,7 @@ class LoopConfig:
     checkpoint_minutes: float = 2.0
     log_every: int = 20
     device: str = "cpu"
+    workers: int = 0
     on_log: Callable[[str], None] = field(default=lambda line: print(line, flush=True))
 
 
@@ -82,6 +94,28 @@ def learning_rate_factor(step: int, steps: int, warmup: float, decay: float) -> 
     left = (steps - step) / max(1.0, decay * steps)
     fall = 1.0 if left >= 1 else 0.01 + 0.99 * 0.5 * (1 - math.cos(math.pi * max(left, 0.0)))
     return rise * fall
+
+
+class _Draws(Dataset):
+    """Step number -> what it works on."""
+
+    def __init__(self, task: Task, seed: int):
+        self.task, self.seed, self.rank = task, seed, rank()
+
+    def __getitem__(self, step: int) -> Any:
+        return self.task.draw(step, step_generator(self.seed, self.task.name, step, self.rank))
+
+
+def draw_ahead(task: Task, config: LoopConfig, first: int) -> Iterator[Any]:
+    """What each step from `first` on works on, without end."""
+    draws = _Draws(task, config.seed)
+    if config.workers == 0:
+        return (draws[step] for step in count(first))
+    # Forked workers see the latents without copying them; they touch nothing on the device.
+    loader = DataLoader(
+        draws, batch_size=None, sampler=count(first), num_workers=config.workers, multiprocessing_context="fork"
+    )
+    return iter(loader)
 
 
 class Ema:
@@ -163,11 +197,12 @@ def run(task: Task, config: LoopConfig) -> dict[str, float]:
     meter = Meter(config, log_path, task.name, task.samples_per_step * world_size(), spent)
     calibration = Calibration(config.minutes)
     saved_at = meter.began
+    drawn = draw_ahead(task, config, step)
     while steps is None or step < steps:
         if steps is None:
             steps = calibration.steps(step)
         factor = learning_rate_factor(step, steps, config.warmup, config.decay) if steps else (step + 1) / 50
-        loss, logged = task.loss(step, step_generator(config.seed, task.name, step, rank()))
+        loss, logged = task.loss(next(drawn))
         loss.backward()
         if world_size() > 1:
             average_gradients(parameters)
@@ -181,7 +216,7 @@ def run(task: Task, config: LoopConfig) -> dict[str, float]:
             optimizer.zero_grad(set_to_none=True)
         step += 1
         ema.update(step)
-        meter.add({"loss": float(loss.detach()), "norm": float(norm), **logged})
+        meter.add({"loss": loss.detach(), "norm": norm, **logged})
 
         if step % config.log_every == 0 or step == steps:
             meter.report(step, steps)
@@ -243,16 +278,16 @@ class Meter:
         """Seconds of training, earlier runs of the same stage included."""
         return self.spent + time.monotonic() - self.began
 
-    def add(self, numbers: Mapping[str, float]) -> None:
+    def add(self, numbers: Mapping[str, float | Tensor]) -> None:
         self.steps_since += 1
         for key, value in numbers.items():
-            self.sums[key] = self.sums.get(key, 0.0) + value
+            self.sums[key] = self.sums.get(key, 0.0) + value  # a tensor stays on its device until the report
             self.counts[key] = self.counts.get(key, 0) + 1
 
     def report(self, step: int, steps: int | None) -> None:
         now = time.monotonic()
         seconds_a_step = (now - self.reported) / max(self.steps_since, 1)
-        self.latest = {key: total / self.counts[key] for key, total in self.sums.items()}
+        self.latest = {key: float(total) / self.counts[key] for key, total in self.sums.items()}
         self.reported, self.steps_since, self.sums, self.counts = now, 0, {}, {}
         if rank() != 0:
             return

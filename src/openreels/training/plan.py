@@ -10,13 +10,13 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, multiprocessing
+from torch import multiprocessing
 
 from openreels.codecs.audio import PocketAudioCodec
 from openreels.codecs.video import PocketVideoVAE, VideoCodec
@@ -24,8 +24,8 @@ from openreels.encoders.text import TextEncoder
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.training.audio_codec import train_audio_codec
 from openreels.training.checkpoint import load_checkpoint
-from openreels.training.latents import Bucket, Codecs, LatentSet
-from openreels.training.loop import LoopConfig, run
+from openreels.training.latents import Bucket, Codecs, LatentSet, build_shard, shard_path
+from openreels.training.loop import Interrupted, LoopConfig, run
 from openreels.training.monitor import plot_losses, sample_sheet
 from openreels.training.stages import Stage, StageTask, part_of
 from openreels.training.text_encoder import train_text_encoder, trained_heads
@@ -53,6 +53,19 @@ class TrainingPlan:
         return ("video_codec", "audio_codec", "text_encoder", "latents", *(stage.name for stage in self.stages))
 
 
+@dataclass(frozen=True)
+class Run:
+    """A plan at work. minutes: part -> its wall-clock budget. The rest: see `train`."""
+
+    plan: TrainingPlan
+    workdir: Path
+    minutes: Mapping[str, float | None]
+    steps: int | None
+    seed: int
+    device: str
+    workers: int
+
+
 def train(
     plan: TrainingPlan,
     workdir: Path,
@@ -63,12 +76,14 @@ def train(
     processes: int = 1,
     seed: int = 0,
     device: str = "cpu",
+    workers: int = 0,
 ) -> None:
     """Run the plan (or one part of it) in `workdir`, going on from whatever is there.
 
     minutes: wall-clock budget, divided among the parts by their shares, or all for `part`; it sets a stage's length
     once, at its start. steps: the length of each stage instead; a larger number extends a finished stage.
     processes: gradients are averaged over as many; on a CPU each gets its share of the cores.
+    workers: further processes that build latents and draw batches ahead, for a GPU that would wait for them.
     Raises ValueError for an unknown part, training.loop.Interrupted where the budget ends within a part.
     """
     if part is not None and part not in plan.parts:
@@ -76,6 +91,9 @@ def train(
     if minutes is None and steps is None:
         raise ValueError("training needs a budget: minutes or steps")
     keep_freed_memory()
+    if workers:
+        # Each worker has one core: the tokenizer must not spread over all of them.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     wanted = tuple(name for name in plan.parts if part in (None, name))
     shares = {
         "video_codec": plan.codec_minutes_share * 0.6,
@@ -84,6 +102,7 @@ def train(
         **{stage.name: stage.minutes_share for stage in plan.stages},
     }
     budget = {name: minutes and minutes * (1.0 if part else share) for name, share in shares.items()}
+    started = Run(plan, workdir, budget, steps, seed, device, workers)
 
     # A codec asked for by name goes on training; in a whole run, what is finished stays.
     if "video_codec" in wanted and (part or not (workdir / "video_vae").exists()):
@@ -94,34 +113,48 @@ def train(
         train_text_encoder(workdir, minutes=budget["text_encoder"], steps=steps, seed=seed, device=device)
     if "latents" in wanted:
         codecs, _ = load_components(workdir)
-        load_latents(plan.stages, workdir, codecs, seed)
+        load_latents(plan.stages, workdir, codecs, seed, workers)
 
     stages = tuple(stage for stage in plan.stages if stage.name in wanted)
-    arguments = (plan, stages, workdir, budget, steps, seed, device)
     if not stages:
         return
     if processes == 1:
-        train_stages(*arguments)
+        train_stages(started, stages)
     else:
         threads = max(1, torch.get_num_threads() // processes)
         store = f"file://{(workdir / f'.rendezvous-{os.getpid()}').absolute()}"
+        stopped = multiprocessing.get_context("spawn").SimpleQueue()
         try:
-            multiprocessing.spawn(_worker, (processes, threads, store, arguments), nprocs=processes)
+            multiprocessing.spawn(_worker, (processes, threads, store, stopped, started, stages), nprocs=processes)
         finally:
             Path(store.removeprefix("file://")).unlink(missing_ok=True)
+        if not stopped.empty():
+            raise Interrupted(stopped.get())
 
 
-def _worker(rank: int, world_size: int, threads: int, store: str, arguments: tuple) -> None:
+def _worker(
+    rank: int,
+    world_size: int,
+    threads: int,
+    store: str,
+    stopped: multiprocessing.SimpleQueue,
+    started: Run,
+    stages: Sequence[Stage],
+) -> None:
+    """One process of a training; tells through `stopped` that the budget ended first."""
     threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(threads)
     keep_freed_memory()
     backend = "gloo"
-    if arguments[-1] == "cuda":
+    if started.device == "cuda":
         backend = "nccl"
         torch.cuda.set_device(rank)
     dist.init_process_group(backend, init_method=store, rank=rank, world_size=world_size)
     try:
-        train_stages(*arguments)
+        train_stages(started, stages)
+    except Interrupted as stop:
+        if rank == 0:
+            stopped.put(str(stop))
     finally:
         dist.destroy_process_group()
 
@@ -133,25 +166,26 @@ def _leave_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def train_stages(
-    plan: TrainingPlan,
-    stages: tuple[Stage, ...],
-    workdir: Path,
-    budget: dict[str, float | None],
-    steps: int | None,
-    seed: int,
-    device: str,
-) -> None:
+def train_stages(started: Run, stages: Sequence[Stage]) -> None:
     """The transformer's stages one after another; runs in every process alike."""
+    plan, workdir, seed, device = started.plan, started.workdir, started.seed, started.device
     codecs, encoder = load_components(workdir)
     encoder.model.to(device)
     for stage in stages:
-        latents = load_latents([stage], workdir, codecs, seed)
+        latents = load_latents([stage], workdir, codecs, seed, started.workers)
         torch.manual_seed(seed)
         model = plan.transformer(codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width)
         load_parts(model, stage, workdir)
-        config = LoopConfig(workdir, seed, steps, budget[stage.name], decay=stage.decay, device=device)
         heads = trained_heads(workdir, encoder.width).to(device) if "text" in stage.learns else None
+        config = LoopConfig(
+            workdir,
+            seed,
+            started.steps,
+            started.minutes[stage.name],
+            decay=stage.decay,
+            device=device,
+            workers=started.workers,
+        )
         run(StageTask(stage, model.to(device), encoder, latents, heads), config)
         if not dist.is_initialized() or dist.get_rank() == 0:
             if heads is not None:
@@ -167,43 +201,68 @@ def load_components(workdir: Path) -> tuple[Codecs, TextEncoder]:
     return codecs, TextEncoder.from_pretrained(workdir)
 
 
-def load_latents(stages: Sequence[Stage], workdir: Path, codecs: Codecs, seed: int) -> dict[Bucket, LatentSet]:
-    """Every latent set the stages draw from, built where missing."""
+def load_latents(
+    stages: Sequence[Stage], workdir: Path, codecs: Codecs, seed: int, workers: int = 0
+) -> dict[Bucket, LatentSet]:
+    """Every latent set the stages draw from, built where missing; all processes divide that work among them."""
+    folder = workdir / "latents"
     shards = {share.bucket: share.shards for stage in stages for share in stage.shares}
-    report = lambda line: print(line, flush=True)  # noqa: E731
-    sets = {}
-    for bucket, count in shards.items():
-        users = [stage for stage in stages if any(share.bucket == bucket for share in stage.shares)]
-        streams = sorted({stream for stage in users for stream in stage.streams})
-        sets[bucket] = LatentSet(workdir / "latents", streams, bucket, count, codecs, seed, report)
-    return sets
+    streams = {
+        bucket: sorted({name for stage in stages if bucket in stage.buckets for name in stage.streams})
+        for bucket in shards
+    }
+    work = [(name, bucket, number) for bucket in shards for name in streams[bucket] for number in range(shards[bucket])]
+    missing = [job for job in work if not shard_path(folder, *job, codecs, seed).exists()]
+    mine = missing[dist.get_rank() :: dist.get_world_size()] if dist.is_initialized() else missing
+    if workers > 1 and mine:
+        multiprocessing.spawn(_build_latents, (workers, workdir, mine, seed), nprocs=workers)
+    else:
+        build_latents(folder, mine, codecs, seed)
+    if dist.is_initialized():
+        dist.barrier()
+    return {bucket: LatentSet(folder, streams[bucket], bucket, shards[bucket], codecs, seed) for bucket in shards}
+
+
+def build_latents(folder: Path, work: Sequence[tuple[str, Bucket, int]], codecs: Codecs, seed: int) -> None:
+    """Shards (stream, bucket, number), with a line of progress now and then."""
+    for done, (stream, bucket, number) in enumerate(work, 1):
+        build_shard(folder, stream, bucket, number, codecs, seed)
+        if done % 8 == 0 or done == len(work):
+            print(f"latents: {done} of {len(work)} shards, {stream} {bucket.name}", flush=True)
+
+
+def _build_latents(
+    worker: int, workers: int, workdir: Path, work: Sequence[tuple[str, Bucket, int]], seed: int
+) -> None:
+    """One of several processes that build latents, each on one core."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    codecs, _ = load_components(workdir)
+    build_latents(workdir / "latents", work[worker::workers], codecs, seed)
 
 
 def load_parts(model: SkyReelsV4Transformer, stage: Stage, workdir: Path) -> None:
     """Start each part of the model from the averaged weights of the stage it comes from.
 
-    Where that stage was not trained here, the model that `begin_from` brought stands in. Raises FileNotFoundError where
-    there is neither.
+    A part that no stage trained here hands over starts from the model that `begin_from` brought, if there is one.
+    Raises FileNotFoundError where a stage is neither trained nor replaced by such a model.
     """
     parameters = dict(model.named_parameters())
+    brought = workdir / START
+    if brought.is_dir():
+        for name, value in SkyReelsV4Transformer.from_pretrained(brought).named_parameters():
+            parameters[name].data.copy_(value)
     for source in sorted(set(stage.starts_from.values())):
-        parts = {part for part, name in stage.starts_from.items() if name == source}
-        weights = _weights_of(source, workdir)
-        if weights is None:
+        state = load_checkpoint(workdir / f"{source}.pt")
+        if state is None:
+            if brought.is_dir():
+                continue
             raise FileNotFoundError(f"stage {stage.name} starts from {source}, which has not been trained in {workdir}")
-        with torch.no_grad():
-            for name, value in weights.items():
-                if part_of(name) in parts:
-                    parameters[name].copy_(value)
-
-
-def _weights_of(source: str, workdir: Path) -> dict[str, Tensor] | None:
-    if (state := load_checkpoint(workdir / f"{source}.pt")) is not None:
-        prefix = "transformer."
-        return {key.removeprefix(prefix): value for key, value in state["ema"].items() if key.startswith(prefix)}
-    if (workdir / START).is_dir():
-        return dict(SkyReelsV4Transformer.from_pretrained(workdir / START).named_parameters())
-    return None
+        parts = {part for part, name in stage.starts_from.items() if name == source}
+        for key, value in state["ema"].items():
+            name = key.removeprefix("transformer.")
+            if key != name and part_of(name) in parts:
+                parameters[name].data.copy_(value)
 
 
 def begin_from(folder: Path, workdir: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.nn.precision import autocast
 from openreels.tasks.states import audio_state, video_state
 from openreels.training.latents import Bucket, LatentSet
+from openreels.training.loop import Task
 from openreels.training.optimizers import muon_and_adamw
 from openreels.training.text_encoder import AttributeHeads, scene_attributes, slot_losses
 from openreels.types import StreamState
@@ -91,6 +93,36 @@ class Stage:
     audio_weight: float = 1.0
     decay: float = 0.4
 
+    @property
+    def buckets(self) -> set[Bucket]:
+        return {share.bucket for share in self.shares}
+
+
+class OnPath(NamedTuple):
+    """A state on the path from noise to data, and the velocity that is right there."""
+
+    state: StreamState
+    target_BNC: Tensor
+
+    def to(self, device: torch.device) -> OnPath:
+        return OnPath(self.state.to(device), self.target_BNC.to(device))
+
+
+class Draw(NamedTuple):
+    """What one step works on, on the CPU.
+
+    tokens_BL, mask_BL: of the captions. said_B: whether a caption was left standing. tie_B: 1 = the streams see each
+    other. attributes_BS: what the scenes show, where the text encoder learns too.
+    """
+
+    tokens_BL: Tensor
+    mask_BL: Tensor
+    said_B: Tensor
+    video: OnPath | None
+    audio: OnPath | None
+    tie_B: Tensor
+    attributes_BS: Tensor | None
+
 
 def part_of(name: str) -> str:
     """Which part a parameter of the transformer belongs to."""
@@ -100,7 +132,7 @@ def part_of(name: str) -> str:
     return pieces[2] if pieces[2] in ("video", "audio") else "cross"
 
 
-class StageTask:
+class StageTask(Task):
     """One stage as a task of the training loop."""
 
     def __init__(
@@ -133,48 +165,61 @@ class StageTask:
         total = sum(share.weight for share in self.stage.shares)
         return round(sum(share.weight * share.batch for share in self.stage.shares) / total)
 
-    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def draw(self, step: int, generator: torch.Generator) -> Draw:
         # The kind of clip is drawn from the step alone, so that all processes take the same one and none waits.
         shared = torch.Generator().manual_seed(step)
-        draw = float(torch.rand((), generator=shared))
-        share = self.stage.shares[min(int((self.cumulative < draw).sum()), len(self.stage.shares) - 1)]
+        choice = float(torch.rand((), generator=shared))
+        share = self.stage.shares[min(int((self.cumulative < choice).sum()), len(self.stage.shares) - 1)]
         length = int(torch.randint(LENGTHS, (), generator=shared))
         data = self.latents[share.bucket]
         index, texts = self._clips_and_captions(data, share.batch, length, generator)
-        with autocast(self.model.device), torch.set_grad_enabled(self.heads is not None):
-            context = self.encoder(texts)
-        device = self.model.device
         t_video_B, t_audio_B = self.stage.times.draw(share.batch, generator)
         if "audio" in self.stage.learns and "video" not in self.stage.learns and "video" in self.stage.streams:
             # Following a picture: half of the clips show it finished, half at any other time.
             t_video_B = torch.where(torch.rand(share.batch, generator=generator) < 0.5, 1.0, t_video_B)
-        tie_B = (torch.rand(share.batch, generator=generator) >= self.stage.cross_dropout).float().to(device)
+        tie_B = (torch.rand(share.batch, generator=generator) >= self.stage.cross_dropout).float()
 
-        video = audio = video_target = audio_target = None
+        video = audio = None
         if "video" in self.stage.streams:
             blank = video_state(data.video_shape, share.batch)
-            video, video_target = on_path(blank, data.latents["video"][index].float(), t_video_B, generator, device)
+            video = on_path(blank, data.latents["video"][index].float(), t_video_B, generator)
         if "audio" in self.stage.streams:
             blank = audio_state(data.audio_shape, data.video_shape.latent_frames, share.batch)
-            audio, audio_target = on_path(blank, data.latents["audio"][index].float(), t_audio_B, generator, device)
+            audio = on_path(blank, data.latents["audio"][index].float(), t_audio_B, generator)
+        attributes_BS = None
+        if self.heads is not None:
+            attributes_BS = torch.tensor([scene_attributes(data.scene(i)) for i in index.tolist()])
+        said_B = torch.tensor([bool(text) for text in texts])
+        return Draw(*self.encoder.tokenize(texts), said_B, video, audio, tie_B, attributes_BS)
+
+    def loss(self, drawn: Draw) -> tuple[Tensor, dict[str, float | Tensor]]:
+        device = self.model.device
+        with autocast(device), torch.set_grad_enabled(self.heads is not None):
+            context = self.encoder.read(drawn.tokens_BL, drawn.mask_BL)
+        video = drawn.video.to(device) if drawn.video is not None else None
+        audio = drawn.audio.to(device) if drawn.audio is not None else None
         joint = video is not None and audio is not None
-        with autocast(self.model.device):
+        with autocast(device):
             video_v, audio_v = self.model(
-                video, audio, context, tie_B if joint else None, video_listens="video" in self.stage.learns
+                video.state if video else None,
+                audio.state if audio else None,
+                context,
+                drawn.tie_B.to(device) if joint else None,
+                video_listens="video" in self.stage.learns,
             )
         loss, shown = torch.zeros((), device=device), {}
-        if self.heads is not None and any(texts):
+        if self.heads is not None and drawn.said_B.any():
             # Stills say nothing of motion and sound: reading them out keeps the encoder from forgetting their words.
-            kept = [row for row, text in enumerate(texts) if text]
-            targets = torch.tensor([scene_attributes(data.scene(i)) for i in index[kept].tolist()], device=device)
-            losses, rights = slot_losses(self.heads(context.hidden_BLD[kept], context.mask_BL[kept]), targets)
-            loss, shown["read"] = loss + losses.mean(), rights.mean().item()
+            said_B = drawn.said_B.to(device)
+            targets = drawn.attributes_BS.to(device)[said_B]
+            losses, rights = slot_losses(self.heads(context.hidden_BLD[said_B], context.mask_BL[said_B]), targets)
+            loss, shown["read"] = loss + losses.mean(), rights.mean()
         if video is not None and "video" in self.stage.learns:
-            error = flow_error(video_v, video_target, t_video_B)
-            loss, shown["video"] = loss + error, error.item()
+            error = flow_error(video_v, video)
+            loss, shown["video"] = loss + error, error.detach()
         if audio is not None:
-            error = flow_error(audio_v, audio_target, t_audio_B)
-            loss, shown["audio"] = loss + self.stage.audio_weight * error, error.item()
+            error = flow_error(audio_v, audio)
+            loss, shown["audio"] = loss + self.stage.audio_weight * error, error.detach()
         return loss, shown
 
     def _clips_and_captions(
@@ -194,17 +239,14 @@ class StageTask:
         return index[chosen], ["" if drop else texts[i] for i, drop in zip(chosen.tolist(), empty, strict=True)]
 
 
-def on_path(
-    blank: StreamState, data: Tensor, time_B: Tensor, generator: torch.Generator, device: torch.device
-) -> tuple[StreamState, Tensor]:
+def on_path(blank: StreamState, data: Tensor, time_B: Tensor, generator: torch.Generator) -> OnPath:
     """A state somewhere on the path to `data`, and the velocity it should be given."""
     noise = torch.randn(data.shape, generator=generator)
-    state = blank.at(interpolate(data, noise, time_B), time_B)
-    return state.to(device), velocity(data, noise).to(device)
+    return OnPath(blank.at(interpolate(data, noise, time_B), time_B), velocity(data, noise))
 
 
-def flow_error(predicted: Tensor, target: Tensor, time_B: Tensor) -> Tensor:
+def flow_error(predicted: Tensor, truth: OnPath) -> Tensor:
     """Mean squared error over the samples of which something was to be generated (t < 1)."""
-    error_B = (predicted - target).square().flatten(1).mean(1)
-    generated_B = (time_B < 1).float().to(error_B.device)
+    error_B = (predicted - truth.target_BNC).square().flatten(1).mean(1)
+    generated_B = (truth.state.time_B < 1).float()
     return (error_B * generated_B).sum() / generated_B.sum().clamp(min=1)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from openreels.encoders.text import TextEncoder, new_text_encoder, train_tokenizer
 from openreels.nn.precision import autocast
 from openreels.training.checkpoint import load_checkpoint
-from openreels.training.loop import LoopConfig, run
+from openreels.training.loop import LoopConfig, Task, run
 from openreels.training.optimizers import muon_and_adamw
 from openreels.world import (
     BACKGROUNDS,
@@ -110,7 +110,7 @@ def slot_losses(logits: list[Tensor], target_BS: Tensor) -> tuple[Tensor, Tensor
     return torch.where(swap_B1, losses[1], losses[0]), torch.where(swap_B1, rights[1], rights[0])
 
 
-class TextEncoderTask:
+class TextEncoderTask(Task):
     """Cross-entropy over the slots, on fresh captions at every step; every second one has two subjects.
 
     Captions name two subjects in either order, so which of them is "first" is the encoder's choice: the loss takes the
@@ -129,7 +129,8 @@ class TextEncoderTask:
     def samples_per_step(self) -> int:
         return self.batch
 
-    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, drawn: tuple[int, torch.Generator]) -> tuple[Tensor, dict[str, float | Tensor]]:
+        _, generator = drawn
         seeds = torch.randint(2**40, (4 * self.batch,), generator=generator).tolist()
         drawn = [(seed, sample_scene(seed, duration=2.0)) for seed in seeds]
         pairs = [item for item in drawn if len(item[1].subjects) == 2][: self.batch // 2]

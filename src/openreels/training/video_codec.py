@@ -11,7 +11,7 @@ from torch import Tensor
 
 from openreels.codecs.video import PocketVideoVAE
 from openreels.nn.precision import autocast
-from openreels.training.loop import LoopConfig, run
+from openreels.training.loop import LoopConfig, Task, run
 from openreels.training.optimizers import muon_and_adamw
 from openreels.world.rendering import render_frames
 from openreels.world.sampling import sample_scene
@@ -54,7 +54,7 @@ class ClipPool:
             self.refills += 1
 
 
-class VideoCodecTask:
+class VideoCodecTask(Task):
     """L1 + MSE + edges + a light KL; latents get noise before decoding, as the generator's latents will have."""
 
     name = "video_codec"
@@ -68,7 +68,8 @@ class VideoCodecTask:
     def samples_per_step(self) -> int:
         return self.batch
 
-    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, drawn: tuple[int, torch.Generator]) -> tuple[Tensor, dict[str, float | Tensor]]:
+        step, generator = drawn
         self.pool.advance(step)
         index = torch.randint(self.pool.size, (self.batch,), generator=generator)
         x = rearrange(self.pool.clips_BTHWC[index], "b t h w c -> b c t h w").float() / 127.5 - 1
