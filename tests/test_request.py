@@ -50,6 +50,33 @@ def test_modality():
     ]
 
 
+CAT = {"tag": "cat", "path": "cat.png"}
+ANNA, BEN = {"audio": "anna.wav", "region": [0.0, 0.0, 0.5, 1.0]}, {"audio": "ben.wav", "mask": "ben.png"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "task", "files"),
+    [
+        ({"references": [CAT]}, "r2v", ["cat.png"]),
+        ({"video": "a.mp4"}, "v2v", ["a.mp4"]),
+        ({"video": "a.mp4", "transition": "none"}, "v2v-shot", ["a.mp4"]),
+        ({"image": "p.png", "speakers": [ANNA, BEN]}, "a2v", ["p.png", "anna.wav", "ben.wav", "ben.png"]),
+    ],
+)
+def test_what_is_given_says_what_is_to_be_made(fields, task, files):
+    request = Request.parse({"prompt": "x", **fields})
+    assert request.task == task and list(request.files.values()) == files
+    assert Request.parse(request.wishes()) == Request.from_json(request.to_json()) == request
+
+
+def test_what_is_left_open_is_the_models_choice():
+    model = Capabilities(("t2av",), (1, 9), ("64p", "96p"), ("1:1", "4:3"), Fraction(16), 16_000, 3.0, "96p", "4:3")
+    filled = Request(prompt="x", aspect="1:1").filled(model)
+    assert (filled.duration, filled.resolution, filled.aspect) == (3.0, "96p", "1:1")
+    assert Request(prompt="x").filled(LARGE).aspect is None
+    assert Request(prompt="x").wishes() == {"prompt": "x", "seed": 0, "modality": "video+audio"}
+
+
 def test_aspects_are_those_that_have_a_size():
     assert get_args(Aspect) == tuple(ASPECTS)
 
@@ -85,7 +112,29 @@ def test_a_request_cannot_be_changed():
         (
             {"colour": "red"},
             "'colour' is not a field of a request; accepted are prompt, negative, duration, resolution, aspect, seed, "
-            "steps, guidance, modality",
+            "steps, guidance, shift, fps, modality, references, video, transition, image, speakers",
+        ),
+        ({"fps": 0.5}, "fps must be a number from 1 to 240, not 0.5"),
+        (
+            {"references": [{"tag": "a b", "path": "x.png"}]},
+            "references must be up to 9 pictures, each with a path and a tag of 1 to 40 letters, digits or "
+            "underscores, not 'a b'",
+        ),
+        (
+            {"image": "x.png", "speakers": [{"audio": "x.wav", "region": [0.0, 0.0, 2.0, 1.0]}]},
+            "speakers must be up to 8 sounds, each with a path, and a region of four numbers from 0 to 1 or a mask, "
+            "not 2.0",
+        ),
+        ({"image": "x.png"}, "a portrait needs at least one speaker, and speakers need a portrait (image)"),
+        ({"speakers": [{"audio": "x"}]}, "a portrait needs at least one speaker, and speakers need a portrait (image)"),
+        ({"transition": "cut-in"}, "a transition needs the video that it leads on from"),
+        (
+            {"video": "x.mp4", "references": [{"tag": "cat", "path": "x.png"}]},
+            "references and video are not used together; accepted is one of them",
+        ),
+        (
+            {"video": "x.mp4", "modality": "audio"},
+            "from video a video is made; accepted modalities are video+audio and video, not audio",
         ),
         (
             {"steps": 0, "guidance": 99},

@@ -11,45 +11,115 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-__all__ = ["Aspect", "Capabilities", "Modality", "Request", "RequestError", "check", "explain"]
+__all__ = [
+    "Aspect",
+    "Capabilities",
+    "Modality",
+    "Reference",
+    "Request",
+    "RequestError",
+    "Speaker",
+    "Transition",
+    "check",
+    "explain",
+]
 
 Aspect = Literal["16:9", "4:3", "1:1", "3:4", "9:16"]
 Modality = Literal["video+audio", "video", "audio"]
+Transition = Literal["none", "cut-in", "cut-out", "multi-angle", "shot-reverse-shot", "cut-away"]
 TASKS: dict[str, str] = {"video+audio": "t2av", "video": "t2v", "audio": "t2a"}  # the paper's names
 
 MAX_PROMPT = 4_000
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_PROMPT)]
+File = Annotated[str, StringConstraints(min_length=1, max_length=4_096)]  # a path
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]  # of a picture's width or height
 
 
 class RequestError(ValueError):
     """A request cannot be served. One sentence: which field, what was given, what is accepted."""
 
 
-class Request(BaseModel):
-    """What the user asked, nothing else. Immutable, strict (no "2" for 2), unknown fields refused; JSON both ways.
-
-    A field's description is what error messages say is accepted.
-    """
+class Part(BaseModel):
+    """What requests are made of: immutable, strict (no "2" for 2), unknown fields refused; JSON both ways."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
+
+class Reference(Part):
+    """A picture of somebody or something that should appear. tag: its name, "@tag" in the prompt."""
+
+    tag: str = Field(pattern=r"^\w{1,40}$")
+    path: File
+
+
+class Speaker(Part):
+    """One person of a portrait. audio: what they say. region: (left, top, right, bottom) as shares of the portrait's
+    width and height from its top left; mask: a picture of the portrait's size, white where they are."""
+
+    audio: File
+    region: tuple[Share, Share, Share, Share] | None = Field(None, strict=False)
+    mask: File | None = None
+
+
+class Request(Part):
+    """What the user asked, nothing else. What is None is left to the model.
+
+    What is to be made follows from what is given: a `video` is extended, or with a `transition` followed by a new shot;
+    a portrait (`image`) speaks what its `speakers` say; `references` appear in a new video; a prompt alone makes all.
+    A field's description is what error messages say is accepted.
+    """
+
     prompt: Text = Field(min_length=1, description=f"text of 1 to {MAX_PROMPT:,} characters")
     negative: Text = Field("", description=f"text of up to {MAX_PROMPT:,} characters")
-    duration: float = Field(
-        2.0, gt=0, le=200, allow_inf_nan=False, description="a number of seconds above 0 and up to 200"
+    duration: float | None = Field(
+        None, gt=0, le=200, allow_inf_nan=False, description="a number of seconds above 0 and up to 200"
     )
-    resolution: str = Field(
-        "64p",
+    resolution: str | None = Field(
+        None,
         pattern=r"^[1-9]\d{0,2}[02468]p$",
         description="an even number of pixels of the short side, such as 64p or 720p",
     )
-    aspect: Aspect = Field("1:1", description="one of 16:9, 4:3, 1:1, 3:4, 9:16")
+    aspect: Aspect | None = Field(None, description="one of 16:9, 4:3, 1:1, 3:4, 9:16")
     seed: int = Field(0, ge=0, lt=2**63, description="a whole number from 0 to 2^63 - 1")
     steps: int | None = Field(None, ge=1, le=1000, description="a whole number from 1 to 1,000")
     guidance: float | None = Field(None, ge=0, le=30, allow_inf_nan=False, description="a number from 0 to 30")
+    shift: float | None = Field(None, gt=0, le=100, allow_inf_nan=False, description="a number above 0 and up to 100")
+    fps: float | None = Field(None, ge=1, le=240, allow_inf_nan=False, description="a number from 1 to 240")
     modality: Modality = Field("video+audio", description="one of video+audio, video, audio")
+    references: tuple[Reference, ...] = Field(
+        (),
+        max_length=9,
+        strict=False,
+        description="up to 9 pictures, each with a path and a tag of 1 to 40 letters, digits or underscores",
+    )
+    video: File | None = Field(None, description="the path of a clip")
+    transition: Transition | None = Field(
+        None, description="one of none, cut-in, cut-out, multi-angle, shot-reverse-shot, cut-away"
+    )
+    image: File | None = Field(None, description="the path of a picture")
+    speakers: tuple[Speaker, ...] = Field(
+        (),
+        max_length=8,
+        strict=False,
+        description="up to 8 sounds, each with a path, and a region of four numbers from 0 to 1 or a mask",
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.image is None) != (not self.speakers):
+            raise ValueError("a portrait needs at least one speaker, and speakers need a portrait (image)")
+        if self.transition is not None and self.video is None:
+            raise ValueError("a transition needs the video that it leads on from")
+        given = [name for name in ("references", "video", "image") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are not used together; accepted is one of them")
+        if given and self.modality == "audio":
+            raise ValueError(
+                f"from {given[0]} a video is made; accepted modalities are video+audio and video, not audio"
+            )
+        return self
 
     @property
     def with_video(self) -> bool:
@@ -61,8 +131,36 @@ class Request(BaseModel):
 
     @property
     def task(self) -> str:
-        """The paper's name of it: "t2av", "t2v" or "t2a"."""
-        return TASKS[self.modality]
+        """Name of what is to be made: "t2av", "t2v", "t2a", "r2v", "v2v", "v2v-shot" or "a2v"."""
+        if self.speakers:
+            return "a2v"
+        if self.video is not None:
+            return "v2v" if self.transition is None else "v2v-shot"
+        return "r2v" if self.references else TASKS[self.modality]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Field -> path of every file that must be read."""
+        named = {f"references @{reference.tag}": reference.path for reference in self.references}
+        named |= {name: path for name in ("video", "image") if (path := getattr(self, name)) is not None}
+        for number, speaker in enumerate(self.speakers, 1):
+            named[f"the audio of speaker {number}"] = speaker.audio
+            if speaker.mask is not None:
+                named[f"the mask of speaker {number}"] = speaker.mask
+        return named
+
+    def wishes(self) -> dict[str, Any]:
+        """The fields in their JSON form, without those left open; `parse` reads them."""
+        return {name: value for name, value in self.model_dump(mode="json").items() if value not in (None, "", [])}
+
+    def filled(self, capabilities: Capabilities) -> Self:
+        """With the model's own duration, resolution and aspect where the user left them open."""
+        blanks = {
+            name: value
+            for name, value in capabilities.defaults.items()
+            if value is not None and getattr(self, name) is None
+        }
+        return self.model_copy(update=blanks)
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any]) -> Self:
@@ -73,10 +171,10 @@ class Request(BaseModel):
             raise RequestError(explain(error)) from error
 
     @classmethod
-    def parse_strings(cls, fields: Mapping[str, str]) -> Self:
-        """From a command line or a form, where everything is text. Raises RequestError."""
+    def parse_strings(cls, fields: Mapping[str, Any]) -> Self:
+        """From a command line or a form, where numbers are text. Raises RequestError."""
         try:
-            return cls.model_validate_strings(fields)
+            return cls.model_validate(fields, strict=False)
         except ValidationError as error:
             raise RequestError(explain(error)) from error
 
@@ -98,6 +196,8 @@ def explain(error: ValidationError) -> str:
 
 
 def fault(loc: tuple[int | str, ...], type: str, input: object, msg: str) -> str:
+    if type == "value_error":
+        return msg.removeprefix("Value error, ")
     if not loc:
         return f"a request must be a JSON object with the fields {', '.join(Request.model_fields)} ({msg})"
     name = str(loc[0])
@@ -120,8 +220,9 @@ def shown(value: object) -> str:
 class Capabilities:
     """What a model can do.
 
-    tasks: of "t2av", "t2v", "t2a". durations: shortest and longest, in seconds. resolutions: such as "64p".
-    fps: frames per second, exact. sample_rate: Hz, 0 for a model without sound.
+    tasks: names as `Request.task` has them. durations: shortest and longest, in seconds. resolutions: such as "64p".
+    fps: frames per second, exact. sample_rate: Hz, 0 for a model without sound of its own.
+    duration, resolution, aspect: what it does where nothing is asked; None = as the given picture, clip or sound.
     """
 
     tasks: tuple[str, ...]
@@ -130,25 +231,28 @@ class Capabilities:
     aspects: tuple[str, ...]
     fps: Fraction
     sample_rate: int
+    duration: float | None = 2.0
+    resolution: str | None = None
+    aspect: str | None = None
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Field of a request -> what stands for None."""
+        return {"duration": self.duration, "resolution": self.resolution, "aspect": self.aspect}
 
     def lacks(self, request: Request) -> list[str]:
         """What the request asks beyond them, each as "accepted, not given"; empty where the model can do it."""
         shortest, longest = self.durations
-        wishes = [
-            (request.task in self.tasks, f"the tasks {', '.join(self.tasks)}, not {request.task}"),
-            (
-                shortest <= request.duration <= longest,
-                f"durations of {shortest:g} to {longest:g} s, not {request.duration:g} s",
-            ),
-        ]
-        if request.with_video:
-            wishes += [
-                (
-                    request.resolution in self.resolutions,
-                    f"resolutions of {', '.join(self.resolutions)}, not {request.resolution}",
-                ),
-                (request.aspect in self.aspects, f"aspects of {', '.join(self.aspects)}, not {request.aspect}"),
-            ]
+        wishes = [(request.task in self.tasks, f"the tasks {', '.join(self.tasks)}, not {request.task}")]
+        if request.duration is not None:
+            granted = shortest <= request.duration <= longest
+            wishes.append((granted, f"durations of {shortest:g} to {longest:g} s, not {request.duration:g} s"))
+        if request.with_video and request.resolution is not None:
+            granted = request.resolution in self.resolutions
+            wishes.append((granted, f"resolutions of {', '.join(self.resolutions)}, not {request.resolution}"))
+        if request.with_video and request.aspect is not None:
+            granted = request.aspect in self.aspects
+            wishes.append((granted, f"aspects of {', '.join(self.aspects)}, not {request.aspect}"))
         return [sentence for granted, sentence in wishes if not granted]
 
 

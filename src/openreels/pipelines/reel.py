@@ -64,10 +64,16 @@ class Reel:
 
     def __call__(self, request: Request, progress: Callable[[int, int], None] | None = None) -> Clip:
         """Make a clip. Raises RequestError where the model cannot. The same request and seed give the same bits."""
-        return self._generate([request], progress)[0]
+        return self._generate([self._checked(request)], progress)[0]
+
+    def _checked(self, request: Request) -> Request:
+        """With the model's own choices where the user left them open. Raises RequestError."""
+        check(request, self.capabilities, self.name)
+        return request.filled(self.capabilities)
 
     def generate_batch(self, requests: Sequence[Request]) -> list[Clip]:
         """Many clips, faster than one by one. A clip may differ from its single run in the last bits of rounding."""
+        requests = [self._checked(request) for request in requests]
         clips: dict[int, Clip] = {}
         groups: dict[tuple, list[int]] = {}
         for index, request in enumerate(requests):
@@ -79,8 +85,6 @@ class Reel:
         return [clips[index] for index in range(len(requests))]
 
     def _generate(self, requests: list[Request], progress: Callable[[int, int], None] | None = None) -> list[Clip]:
-        for request in requests:
-            check(request, self.capabilities, self.name)
         first = requests[0]
         fps, sample_rate = self.capabilities.fps, self.capabilities.sample_rate
         height, width = frame_size(first.aspect, short_side(first.resolution))
@@ -113,7 +117,7 @@ class Reel:
 
     def recipe(self, request: Request) -> Recipe:
         """What its clip will carry: enough to make it again."""
-        return Recipe.here(request.model_dump(mode="json"), self.name, self.weight_hash)
+        return Recipe.here(request.filled(self.capabilities).wishes(), self.name, self.weight_hash)
 
 
 def alike(request: Request) -> tuple:

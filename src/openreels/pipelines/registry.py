@@ -32,6 +32,9 @@ POCKET = Capabilities(
     aspects=tuple(ASPECTS),
     fps=Fraction(16),
     sample_rate=16_000,
+    duration=2.0,
+    resolution="64p",
+    aspect="1:1",
 )
 
 
