@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from openreels.pipelines import reel, registry
+from openreels.pipelines import loading, registry
 from openreels.pipelines.reel import Reel, hash_folder
 
 
@@ -40,12 +40,12 @@ def pocket(weights, monkeypatch) -> Pocket:
     pocket = Pocket(weights)
     load = Reel.from_pretrained.__func__
 
-    def counted(cls: type[Reel], folder: Path, device: str | None = None) -> Reel:
+    def counted(cls: type[Reel], folder: Path, name: str | None = None, device: str = "cpu") -> Reel:
         pocket.loads.append(folder)
-        return load(cls, folder, device)
+        return load(cls, folder, name, device)
 
     monkeypatch.setattr(Reel, "from_pretrained", classmethod(counted))
-    for module in (registry, reel):
+    for module in (registry, loading):
         monkeypatch.setattr(module, "folder_of", lambda name: pocket.folder)
     return pocket
 

@@ -168,7 +168,26 @@ MISTAKES = {
     "guidance": (["generate", "x", "-o", "a.mp4", "--guidance", "inf"], "guidance must be a number from 0 to 30"),
     "model": (["generate", "x", "-o", "a.mp4", "--model", "big"], "model must be one of pocket, a folder or a hub id"),
     "empty folder": (["generate", "x", "-o", "a.mp4", "--model", "."], "the model . cannot be loaded: "),
-    "no such folder": (["generate", "x", "-o", "a.mp4", "--model", "./big"], "./big is no folder here, and no model"),
+    "no such folder": (["generate", "x", "-o", "a.mp4", "--model", "./big"], "a folder or a hub id, not './big'"),
+        ["generate", "x", "-o", "a.mp4", "--model", "big/big"],
+        "big/big is no folder here, and no model",
+    ),
+    "shift of pocket": (["generate", "x", "-o", "a.mp4", "--shift", "5"], "pocket accepts no choice of shift, not 5"),
+    "reference without a tag": (["generate", "x", "-o", "a.mp4", "--ref", "cat.png"], "--ref must be TAG=PICTURE"),
+    "no such reference": (["generate", "x", "-o", "a.mp4", "--ref", "cat=cat.png"], "cat.png"),
+    "sound for a reference": (
+        ["generate", "x", "-o", "a.mp4", "--ref", "cat=stranger.wav"],
+        "references @cat must be a picture or a clip, not ",
+    ),
+    "pocket extends": (
+        ["extend", "stranger.wav", "x", "-o", "a.mp4", "--model", "pocket"],
+        "video must be a picture or a clip, not ",
+    ),
+    "no such portrait": (["avatar", "me.png", "stranger.wav", "-o", "a.mp4", "--model", "pocket"], "me.png"),
+    "no such transition": (
+        ["extend", "stranger.wav", "x", "-o", "a.mp4", "--model", "pocket", "--transition", "fade"],
+        "transition must be one of none, cut-in",
+    ),
     "both": (["generate", "x", "-o", "a.mp4", "--no-audio", "--audio-only"], "--no-audio and --audio-only together"),
     "unknown flag": (["generate", "x", "-o", "a.mp4", "--sed", "1"], "No such option: --sed, did you mean --"),
     "unknown verb": (["genrate", "x"], "No such command 'genrate', did you mean 'generate'?"),
@@ -204,7 +223,7 @@ def test_a_mistake_is_one_sentence_and_no_file(pocket, openreels, name):
     assert outcome.err.endswith(".\n")
     assert outcome.err.count("\n") == 1
     assert "Invalid value" not in outcome.err
-    assert not pocket.loads or name in ("empty folder", "no such folder")  # these are known by trying
+    assert not pocket.loads or name == "empty folder"  # known by trying
     assert sorted(map(str, Path().iterdir())) == ["stranger.wav", "text.mp4"]
 
 

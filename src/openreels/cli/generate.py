@@ -30,13 +30,19 @@ def generate(
         str | None, typer.Option(metavar="G", help="How closely to follow the prompt. (default: the model's)")
     ] = None,
     negative: Annotated[str | None, typer.Option(metavar="TEXT", help="What not to see or hear.")] = None,
+    shift: Annotated[str | None, typer.Option(metavar="S", help="Of the sampling times, for V3. (default: 5)")] = None,
+    fps: Annotated[str | None, typer.Option(metavar="RATE", help="For V3. (default: 24)")] = None,
+    ref: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TAG=PICTURE", help="Somebody or something to appear, @TAG in the prompt. Repeatable."),
+    ] = None,
     no_audio: Annotated[bool, typer.Option("--no-audio", help="Video without sound.")] = False,
     audio_only: Annotated[bool, typer.Option("--audio-only", help="Sound without video.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Generate a video with its sound from a prompt."""
-    from openreels.cli.making import make
-    from openreels.request import Request, RequestError
+    from openreels.cli.making import make, request_of
+    from openreels.request import RequestError
 
     if no_audio and audio_only:
         raise RequestError("--no-audio and --audio-only together leave nothing to make; accepted is one of them")
@@ -49,7 +55,19 @@ def generate(
         "seed": seed,
         "steps": steps,
         "guidance": guidance,
+        "shift": shift,
+        "fps": fps,
+        "references": [reference_of(text) for text in ref or ()],
         "modality": "video" if no_audio else "audio" if audio_only else "video+audio",
     }
-    request = Request.parse_strings({name: text for name, text in fields.items() if text is not None})
-    make(request, model, output, as_json)
+    make(request_of(fields), model, output, as_json)
+
+
+def reference_of(text: str) -> dict[str, str]:
+    """The fields of a reference, as `Request` reads them. Raises RequestError where there is no tag."""
+    from openreels.request import RequestError, shown
+
+    tag, equals, path = text.partition("=")
+    if not (equals and path):
+        raise RequestError(f"--ref must be TAG=PICTURE, such as cat=cat.png, not {shown(text)}")
+    return {"tag": tag.removeprefix("@"), "path": str(Path(path).absolute())}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openreels.cli.terminal import no_library_bars, progress_bar, show_json
 
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from openreels.pipelines.reel import Reel
     from openreels.request import Request
 
-__all__ = ["loaded", "make"]
+__all__ = ["loaded", "make", "request_of"]
+
+
+def request_of(fields: Mapping[str, Any]) -> Request:
+    """The request of what was typed; None is what was not. Raises RequestError."""
+    from openreels.request import Request
+
+    return Request.parse_strings({name: value for name, value in fields.items() if value is not None})
 
 
 def make(
@@ -31,6 +38,7 @@ def make(
     """
     from openreels.media.write import check_output
 
+    check_files(request)
     check_model(request, model)
     check_output(output, video=request.with_video, audio=request.with_audio)
 
@@ -49,18 +57,39 @@ def make(
         print(f"{output}: {clip!r}, made in {seconds:.1f} s")
 
 
+def check_files(request: Request) -> None:
+    """Raises MediaError, or RequestError, where a file that is needed is missing or is not what it should be."""
+    from openreels.media.probe import probe
+    from openreels.request import RequestError
+
+    for name, path in request.files.items():
+        found = probe(path)
+        is_sound = name.startswith("the audio")
+        if (found.audio if is_sound else found.video) is None:
+            wanted = "a file with sound" if is_sound else "a picture or a clip"
+            raise RequestError(f"{name} must be {wanted}, not {path}")
+
+
 def check_model(request: Request, model: str) -> None:
     """Raises RequestError where there is no such model, or where it is known not to do what is asked.
 
-    What a folder or a hub id can do is known only when it has loaded; it checks for itself then.
+    What a hub id can do is known only when it has loaded; it checks for itself then.
     """
-    from openreels.pipelines.registry import available, find
-    from openreels.request import check
+    from openreels.pipelines.registry import V3, available, family, find
+    from openreels.request import RequestError, check
 
     known = {card.name: card.capabilities for card in available()}
     if model in known:
         check(request, known[model], model, known)
-    find(model)
+    folder = find(model)
+    if isinstance(folder, Path) and family(folder) == "v3":
+        from openreels.pipelines.v3.loading import detect
+
+        try:
+            variant = detect(folder).variant
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+        check(request, V3[variant], model, known)
 
 
 def loaded(model: str) -> Reel:

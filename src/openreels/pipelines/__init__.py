@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from openreels.pipelines.reel import Reel
+    from openreels.pipelines.v3.reel import V3Reel
 
 __all__ = ["load"]
 
 
-def load(name: str = "pocket", *, device: str | None = None) -> Reel:
+def load(name: str = "pocket", *, device: str | None = None) -> Reel | V3Reel:
     """A loaded model, ready to be called with requests.
 
-    name: one that `openreels models` lists, a folder in the layout of diffusers, or a hub id ("owner/name").
+    name: one that `openreels models` lists, a folder, or a hub id ("owner/name"). Folders: ours in the layout of
+    diffusers, and SkyReels-V3's as they were released.
     device: "cpu", "cuda", "mps"; by default the best one present. Raises RequestError where there is no such model.
     """
-    from openreels.pipelines.reel import Reel
-    from openreels.pipelines.registry import find
+    from openreels.pipelines.loading import load_reel
 
-    return Reel.from_pretrained(find(name), device=device)
+    return load_reel(name, device)

@@ -13,19 +13,13 @@ from openreels.media.aspect import canvas_size, centre_crop, frame_size, short_s
 from openreels.media.recipe import Recipe
 from openreels.media.timing import frames_for, padded_frames, samples_for
 from openreels.nn.precision import fastest_dtype
-from openreels.pipelines.registry import POCKET, available, folder_of
+from openreels.pipelines.registry import POCKET
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
 from openreels.request import Capabilities, Request, check
 
 __all__ = ["Reel"]
 
 BATCH = 16  # requests generated side by side: enough to fill two cores, little enough for any memory
-
-
-def best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def hash_folder(folder: Path) -> str:
@@ -47,20 +41,15 @@ class Reel:
         self.pipeline, self.name, self.weight_hash, self.capabilities = pipeline, name, weight_hash, capabilities
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str, device: str | None = None) -> Reel:
-        """From a folder in diffusers' layout, or a hub id."""
-        name = str(folder)
-        if isinstance(folder, str):
-            folder = Path(SkyReelsV4Pipeline.download(folder))
-        device = device or best_device()
+    def from_pretrained(cls, folder: Path, name: str | None = None, device: str = "cpu") -> Reel:
+        """From a folder in diffusers' layout. name: what recipes call it, by default the folder."""
         # The text encoder and the sound's codec are small and stay exact; the rest takes the fast type.
         fast = fastest_dtype(device)
         dtypes = {"transformer": fast, "video_vae": fast, "default": torch.float32}
         pipeline = SkyReelsV4Pipeline.from_pretrained(folder, dtype=dtypes, local_files_only=True)
         pipeline.to(device)
         pipeline.video_vae.to(memory_format=torch.channels_last)
-        name = next((card.name for card in available() if folder == folder_of(card.name)), name)
-        return cls(pipeline, name, hash_folder(folder))
+        return cls(pipeline, name or str(folder), hash_folder(folder))
 
     def __call__(self, request: Request, progress: Callable[[int, int], None] | None = None) -> Clip:
         """Make a clip. Raises RequestError where the model cannot. The same request and seed give the same bits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,7 +12,7 @@ from pathlib import Path
 from openreels.media.aspect import ASPECTS
 from openreels.request import Capabilities, RequestError
 
-__all__ = ["POCKET", "ModelCard", "available", "find", "folder_of"]
+__all__ = ["POCKET", "V3", "ModelCard", "available", "family", "find", "folder_of"]
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -36,6 +37,16 @@ POCKET = Capabilities(
     resolution="64p",
     aspect="1:1",
 )
+SIZES = ("480p", "540p", "720p")
+CHOICES = ("fps", "shift")
+# By variant, as `pipelines.v3.loading.detect` names them. An avatar is as long as what is said.
+V3 = {
+    "r2v": Capabilities(("r2v",), (1, 30), SIZES, tuple(ASPECTS), Fraction(24), 0, 5.0, "720p", options=CHOICES),
+    "v2v": Capabilities(
+        ("v2v", "v2v-shot"), (1, 200), SIZES, tuple(ASPECTS), Fraction(24), 0, 5.0, "720p", options=CHOICES
+    ),
+    "a2v": Capabilities(("a2v",), (0.4, 200), SIZES, tuple(ASPECTS), Fraction(25), 0, None, "720p", options=CHOICES),
+}
 
 
 def available() -> list[ModelCard]:
@@ -46,6 +57,15 @@ def available() -> list[ModelCard]:
 def folder_of(name: str) -> Path:
     """Where the weights of a model of `available` lie inside this package."""
     return Path(str(files("openreels") / "weights" / name))
+
+
+def family(folder: Path) -> str:
+    """Which of our model families a folder holds: "v4" by its model_index.json, else "v3", if any."""
+    try:
+        index = json.loads((folder / "model_index.json").read_text())
+    except (OSError, ValueError):
+        return "v3"
+    return "v4" if isinstance(index, dict) and index.get("_class_name") == "SkyReelsV4Pipeline" else "v3"
 
 
 def find(name: str) -> Path | str:

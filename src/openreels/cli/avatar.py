@@ -1,0 +1,72 @@
+"""`openreels avatar IMAGE AUDIO [PROMPT] -o out.mp4`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer()
+
+SPEAKER = "SOUND[@left,top,right,bottom | @MASK]"
+
+
+@app.command()
+def avatar(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The portrait.", show_default=False)],
+    audio: Annotated[
+        str, typer.Argument(metavar="AUDIO", help=f"What is said; of several people: {SPEAKER}.", show_default=False)
+    ],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What is seen.")] = "a person is talking",
+    *,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="mp4 or mov.")],
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="A folder or a hub id, such as Skywork/SkyReels-V3-A2V-19B.")
+    ],
+    speaker: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SPEAKER",
+            help=f"One more person: {SPEAKER}, shares of the portrait's size. Repeatable.",
+        ),
+    ] = None,
+    resolution: Annotated[str | None, typer.Option(metavar="480p|540p|720p", help="(default: 720p)")] = None,
+    aspect: Annotated[
+        str | None, typer.Option(metavar="16:9|4:3|1:1|3:4|9:16", help="(default: the portrait's own)")
+    ] = None,
+    fps: Annotated[str | None, typer.Option(metavar="RATE", help="Of the result. (default: 25)")] = None,
+    seed: Annotated[str | None, typer.Option(metavar="N", help="The same seed, the same clip. (default: 0)")] = None,
+    steps: Annotated[str | None, typer.Option(metavar="N", help="Sampling steps. (default: the model's)")] = None,
+    guidance: Annotated[str | None, typer.Option(metavar="G", help="(default: the model's)")] = None,
+    shift: Annotated[str | None, typer.Option(metavar="S", help="Of the sampling times. (default: 11)")] = None,
+    negative: Annotated[str | None, typer.Option(metavar="TEXT", help="What not to see.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Make a portrait say what a sound says; several people, each with a sound of their own."""
+    from openreels.cli.making import make, request_of
+
+    fields = {
+        "prompt": prompt,
+        "image": str(image.absolute()),
+        "speakers": [speaker_of(text) for text in (audio, *(speaker or ()))],
+        "resolution": resolution,
+        "aspect": aspect,
+        "fps": fps,
+        "seed": seed,
+        "steps": steps,
+        "guidance": guidance,
+        "shift": shift,
+        "negative": negative,
+    }
+    make(request_of(fields), model, output, as_json)
+
+
+def speaker_of(text: str) -> dict[str, Any]:
+    """The fields of a speaker, as `Request` reads them. A file may have an @ in its name."""
+    if Path(text).exists() or "@" not in text:
+        return {"audio": str(Path(text).absolute())}
+    sound, place = text.rsplit("@", 1)
+    speaker: dict[str, Any] = {"audio": str(Path(sound).absolute())}
+    numbers = place.split(",")
+    return speaker | ({"region": numbers} if len(numbers) == 4 else {"mask": str(Path(place).absolute())})
