@@ -223,6 +223,7 @@ class Capabilities:
     tasks: names as `Request.task` has them. durations: shortest and longest, in seconds. resolutions: such as "64p".
     fps: frames per second, exact. sample_rate: Hz, 0 for a model without sound of its own.
     duration, resolution, aspect: what it does where nothing is asked; None = as the given picture, clip or sound.
+    options: fields of a request that not every model leaves to the user, and this one does: "fps", "shift".
     """
 
     tasks: tuple[str, ...]
@@ -234,6 +235,7 @@ class Capabilities:
     duration: float | None = 2.0
     resolution: str | None = None
     aspect: str | None = None
+    options: tuple[str, ...] = ()
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -253,6 +255,9 @@ class Capabilities:
         if request.with_video and request.aspect is not None:
             granted = request.aspect in self.aspects
             wishes.append((granted, f"aspects of {', '.join(self.aspects)}, not {request.aspect}"))
+        for name in ("fps", "shift"):
+            if (value := getattr(request, name)) is not None:
+                wishes.append((name in self.options, f"no choice of {name}, not {value:g}"))
         return [sentence for granted, sentence in wishes if not granted]
 
 
