@@ -255,9 +255,11 @@ class Capabilities:
         if request.with_video and request.aspect is not None:
             granted = request.aspect in self.aspects
             wishes.append((granted, f"aspects of {', '.join(self.aspects)}, not {request.aspect}"))
-        for name in ("fps", "shift"):
-            if (value := getattr(request, name)) is not None:
-                wishes.append((name in self.options, f"no choice of {name}, not {value:g}"))
+        wishes += [
+            (name in self.options, f"no choice of {name}, not {value:g}")
+            for name in ("fps", "shift")
+            if (value := getattr(request, name)) is not None
+        ]
         return [sentence for granted, sentence in wishes if not granted]
 
 

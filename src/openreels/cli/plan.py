@@ -1,0 +1,208 @@
+"""`openreels plan MODEL`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from openreels.cli.terminal import number_above_zero, whole_number
+
+if TYPE_CHECKING:
+    from openreels.pipelines.v3.planning import Estimate, Gpu, Job
+
+app = typer.Typer()
+
+GB = 1e9
+
+
+@app.command()
+def plan(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="r2v, v2v, v2v-shot, a2v, the hub id of one; pocket.")],
+    gpu: Annotated[
+        str, typer.Option(metavar="4090|5090|A100-40|A100-80|H100|H200|B200", help="On which GPU.")
+    ] = "4090",
+    resolution: Annotated[str, typer.Option(metavar="480P|540P|720P", help="Which sizes.")] = "720P",
+    duration: Annotated[
+        float, typer.Option(metavar="SECONDS", parser=number_above_zero, help="How much is made; of sound, for a2v.")
+    ] = 5.0,
+    aspect: Annotated[str, typer.Option(metavar="16:9|4:3|1:1|3:4|9:16", help="Width to height.")] = "16:9",
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", parser=whole_number(1, 1000), help="(default: the model's)")
+    ] = None,
+    guidance: Annotated[bool, typer.Option("--guidance", help="With a guidance scale other than 1.")] = False,
+    references: Annotated[
+        int, typer.Option(metavar="N", parser=whole_number(1, 4), help="Reference pictures, of r2v.")
+    ] = 1,
+    speakers: Annotated[int, typer.Option(metavar="N", parser=whole_number(1, 8), help="Who speaks, of a2v.")] = 1,
+    ram: Annotated[
+        float | None, typer.Option(metavar="GB", parser=number_above_zero, help="Of the machine. (default: enough)")
+    ] = None,
+    official: Annotated[bool, typer.Option("--official", help="As the release plans its passes.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Say what a request takes on a GPU, and where to place the networks there, before anything is loaded."""
+    from openreels.cli.terminal import show_json
+    from openreels.pipelines.v3 import planning
+    from openreels.request import RequestError, shown
+
+    if model == "pocket":
+        show_pocket(as_json)
+        return
+    if gpu not in planning.GPUS:
+        raise RequestError(f"--gpu must be one of {', '.join(planning.GPUS)}, not {shown(gpu)}")
+    try:
+        job = planning.job_of(
+            model, resolution, duration, aspect, steps, guidance, references, speakers, official=official
+        )
+    except ValueError as error:
+        raise RequestError(str(error)) from error
+    chosen_gpu = planning.GPUS[gpu]
+    limit = float("inf") if ram is None else ram * GB
+    found = planning.estimates(job, chosen_gpu, limit)
+    pick = planning.choose(found, chosen_gpu, limit)
+    if as_json:
+        show_json(as_facts(job, gpu, chosen_gpu, found, pick, limit) | {"assumptions": dict(planning.ASSUMPTIONS)})
+    else:
+        show(job, gpu, chosen_gpu, found, pick, limit)
+
+
+def as_facts(
+    job: Job, gpu: str, chosen_gpu: Gpu, found: Iterable[Estimate], pick: Estimate | None, limit: float
+) -> dict[str, Any]:
+    """Everything in bytes, FLOPs and seconds."""
+    from dataclasses import asdict
+
+    def facts(each: Estimate) -> dict[str, Any]:
+        return {
+            "name": each.placement.name,
+            **asdict(each.placement),
+            "vram": {phase: round(size) for phase, size in each.vram.items()},
+            "peak_vram": round(each.peak_vram),
+            "ram_loading": round(each.ram_loading),
+            "ram": round(each.ram),
+            "estimated_seconds": {what: round(seconds, 2) for what, seconds in each.seconds.items()},
+            "estimated_total_seconds": round(each.total_seconds, 2),
+            "fits": each.fits(chosen_gpu, limit),
+        }
+
+    return {
+        "model": job.model.name,
+        "gpu": {"name": gpu, **asdict(chosen_gpu)},
+        "parameters": parameters(job),
+        "size": [job.width, job.height],
+        "frames": job.frames,
+        "fps": job.fps,
+        "passes": len(job.passes),
+        "evaluations": job.evaluations * len(job.passes),
+        "tokens": [each.sequence.tokens for each in job.passes],
+        "flops": flops(job),
+        "forward_bytes": job.forward_bytes,
+        "placements": [facts(each) for each in found],
+        "pick": None if pick is None else facts(pick),
+    }
+
+
+def parameters(job: Job) -> dict[str, int]:
+    from openreels.pipelines.v3.budget import COMPONENTS
+
+    beside = {name: COMPONENTS[name].parameters for name in job.model.components}
+    return {"transformer": job.model.network.parameters, **beside}
+
+
+def flops(job: Job) -> dict[str, int]:
+    from openreels.pipelines.v3.budget import forward_flops
+
+    return {
+        "largest_evaluation": forward_flops(job.model.network, job.largest),
+        "transformer": job.transformer_flops,
+        "text_encoder": job.text_flops,
+        "codec": job.codec_flops(tiled=False),
+    }
+
+
+def show(job: Job, gpu: str, chosen_gpu: Gpu, found: Iterable[Estimate], pick: Estimate | None, limit: float) -> None:
+    from openreels.cli.terminal import show_facts
+
+    work, tokens = flops(job), [each.sequence.tokens for each in job.passes]
+    show_facts(
+        {
+            "model": job.model.name,
+            "parameters": ", ".join(f"{name} {count / 1e9:.4f} B" for name, count in parameters(job).items()),
+            "result": f"{job.frames} frames of {job.width} x {job.height} at {job.fps} fps",
+            "passes": f"{len(tokens)} of at most {max(tokens):,} tokens, {job.evaluations} evaluations each",
+            "FLOPs": f"transformer {work['transformer']:.3g} ({work['largest_evaluation']:.3g} an evaluation), "
+            f"codec {work['codec']:.3g}, text encoder {work['text_encoder']:.3g}",
+            "activations": f"{job.forward_bytes / GB:.1f} GB in the transformer, "
+            f"{job.codec_bytes(tiled=False) / GB:.1f} GB in the codec ({job.codec_bytes(tiled=True) / GB:.1f} tiled)",
+            "gpu": f"{gpu}: {chosen_gpu.name}, {chosen_gpu.memory / GB:.0f} GB",
+        }
+    )
+    print()
+    print(f"  {'placement':<32}{'VRAM GB':>9}{'RAM GB':>9}{'seconds':>10}  fits")
+    for each in found:
+        mark = "*" if each is pick else " "
+        memory = f"{each.peak_vram / GB:>9.1f}{max(each.ram, each.ram_loading) / GB:>9.1f}"
+        verdict = "yes" if each.fits(chosen_gpu, limit) else "no"
+        print(f"{mark} {each.placement.name:<32}{memory}{each.total_seconds:>10.0f}  {verdict}")
+    print()
+    if pick is None:
+        print(f"Nothing fits: {advice(found, chosen_gpu)}.")
+    else:
+        parts = ", ".join(f"{what} {seconds:.0f}" for what, seconds in pick.seconds.items())
+        print(f"Pick: {pick.placement.name}; about {pick.total_seconds:.0f} s ({parts}).")
+    print("Memory is counted, seconds are estimated from data sheets (docs/v3-memory.md); loading is not included.")
+
+
+def advice(found: Iterable[Estimate], gpu: Gpu) -> str:
+    least = min(each.peak_vram for each in found)
+    if least > gpu.memory:
+        return f"the least is {least / GB:.1f} GB of VRAM; a lower resolution or a shorter duration takes less"
+    least = min(max(each.ram, each.ram_loading) for each in found if each.peak_vram <= gpu.memory)
+    return f"what fits the GPU takes {least / GB:.1f} GB of RAM"
+
+
+# -- pocket -----------------------------------------------------------------------------------------------------------
+
+
+def show_pocket(as_json: bool) -> None:
+    """The pocket model needs no plan: what its weights are, read from their headers. Raises RequestError."""
+    from openreels.cli.terminal import show_facts, show_json
+    from openreels.pipelines.registry import find
+
+    folder = Path(find("pocket"))
+    counts = {part: tensors_of(folder / part) for part in parts_of(folder)}
+    counts = {part: count for part, count in counts.items() if count}
+    size = sum(path.stat().st_size for part in counts for path in (folder / part).glob("*.safetensors"))
+    if as_json:
+        show_json({"model": "pocket", "parameters": counts, "weight_bytes": size})
+        return
+    show_facts(
+        {
+            "model": "pocket",
+            "parameters": ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in counts.items()),
+            "weights": f"{size / 1e6:.1f} MB: it fits everywhere, and runs on the CPU",
+        }
+    )
+
+
+def parts_of(folder: Path) -> list[str]:
+    import json
+
+    index: Mapping[str, Any] = json.loads((folder / "model_index.json").read_text())
+    return [name for name in index if not name.startswith("_")]
+
+
+def tensors_of(folder: Path) -> int:
+    """Numbers in the safetensors files of a folder. Reads the headers: their length in 8 bytes, then JSON."""
+    import json
+    from math import prod
+
+    count = 0
+    for path in folder.glob("*.safetensors"):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        count += sum(prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    return count

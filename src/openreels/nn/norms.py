@@ -1,0 +1,34 @@
+"""Norms that compute and return float32 whatever they are given and stored in (the rule of the Wan networks).
+
+Legend: D width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["LayerNorm", "RMSNorm"]
+
+
+class LayerNorm(nn.LayerNorm):
+    """`nn.LayerNorm` in float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = (None if p is None else p.float() for p in (self.weight, self.bias))
+        return nn.functional.layer_norm(x.float(), self.normalized_shape, weight, bias, self.eps)
+
+
+class RMSNorm(nn.Module):
+    """RMS norm over the last axis in float32."""
+
+    def __init__(self, dim: int, eps: float):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.float()
+        # The vector norm reads x once and writes one number a row: faster than squaring the whole tensor.
+        power = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square() / x.shape[-1]
+        return x * (power + self.eps).rsqrt() * self.weight.float()

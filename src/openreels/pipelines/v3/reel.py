@@ -1,0 +1,163 @@
+"""`V3Reel`: a SkyReels-V3 checkpoint behind the surface that every model has. Request in, clip out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from openreels.media import Clip
+from openreels.media.recipe import Recipe
+from openreels.nn.precision import fastest_dtype
+from openreels.pipelines.registry import V3
+from openreels.pipelines.v3.avatar import SkyReelsV3AvatarPipeline
+from openreels.pipelines.v3.base import V3Pipeline
+from openreels.pipelines.v3.extension import SkyReelsV3ExtensionPipeline
+from openreels.pipelines.v3.loading import detect, load_components
+from openreels.pipelines.v3.placement import apply_placement
+from openreels.pipelines.v3.planning import GPUS, Placement, choose, estimates, job_of
+from openreels.pipelines.v3.r2v import SkyReelsV3ReferencePipeline
+from openreels.pipelines.v3.speakers import Speaker
+from openreels.request import Capabilities, Request, RequestError, check
+
+__all__ = ["V3Reel"]
+
+PIPELINES: Mapping[str, type[V3Pipeline]] = {
+    "r2v": SkyReelsV3ReferencePipeline,
+    "v2v": SkyReelsV3ExtensionPipeline,
+    "a2v": SkyReelsV3AvatarPipeline,
+}
+SAMPLED = 2**20  # bytes at either end of a weight file that its hash reads: whole ones are tens of gigabytes
+
+
+def hash_weights(folder: Path) -> str:
+    """16 hex digits over names, sizes and ends of all weight files, and over all configs."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".pth", ".bin", ".gguf", ".json")):
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(folder).as_posix()} {size} ".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(SAMPLED))
+            if size > SAMPLED:
+                file.seek(max(SAMPLED, size - SAMPLED))
+                digest.update(file.read())
+    return digest.hexdigest()[:16]
+
+
+def placement_for(variant: str, memory: float) -> Placement:
+    """The fastest placement in which five seconds at 720P fit into `memory` bytes; the thriftiest where none does.
+
+    Weights stay in 16 bits: what changes results is for the user to choose.
+    """
+    gpu = replace(GPUS["H100"], name="this GPU", memory=memory)  # how fast it is does not change the order
+    found = [each for each in estimates(job_of(variant), gpu) if each.placement.weights == "bf16"]
+    chosen = choose(found, gpu) or min(found, key=lambda each: each.peak_vram)
+    return chosen.placement
+
+
+class V3Reel:
+    """A SkyReels-V3 model ready for requests.
+
+    name: what recipes call it. weight_hash: of its weights and configs. capabilities: what it can do.
+    """
+
+    def __init__(self, pipeline: V3Pipeline, variant: str, name: str, weight_hash: str):
+        self.pipeline, self.variant, self.name, self.weight_hash = pipeline, variant, name, weight_hash
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: Path, name: str | None = None, device: str = "cpu", dtype: torch.dtype | None = None
+    ) -> V3Reel:
+        """From a local folder in any layout that `loading.detect` knows.
+
+        dtype: of the transformer, by default the one that the device multiplies fastest. On a GPU the components are
+        placed as its memory allows (`placement_for`). Raises ValueError where the folder holds no complete model.
+        """
+        variant = detect(folder).variant
+        pipeline = PIPELINES[variant](**load_components(folder, dtype or fastest_dtype(device)))
+        if torch.device(device).type == "cuda":
+            memory = torch.cuda.get_device_properties(device).total_memory
+            apply_placement(pipeline, placement_for(variant, memory), device)
+        else:
+            pipeline.to(device)
+        return cls(pipeline, variant, name or str(folder), hash_weights(folder))
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do, with the networks that are there."""
+        able = V3[self.variant]
+        if self.variant != "v2v":
+            return able
+        networks = {"v2v": self.pipeline.transformer, "v2v-shot": self.pipeline.shot_transformer}
+        return replace(able, tasks=tuple(task for task in able.tasks if networks[task] is not None))
+
+    def __call__(self, request: Request, progress: Callable[[int, int], None] | None = None) -> Clip:
+        """Make a clip. Raises RequestError where the model cannot, before anything is computed."""
+        check(request, self.capabilities, self.name)
+        request = request.filled(self.capabilities)
+        made = self.pipeline(**self._arguments(request), progress=progress).clip
+        if not request.with_audio:
+            made = replace(made, audio=None, sample_rate=0)
+        return replace(made, metadata=self.recipe(request).to_metadata())
+
+    def generate_batch(self, requests: Sequence[Request]) -> list[Clip]:
+        """One after another."""
+        return [self(request) for request in requests]
+
+    def recipe(self, request: Request) -> Recipe:
+        """What its clip will carry: enough to make it again, as long as the files it names stay the same."""
+        return Recipe.here(request.filled(self.capabilities).wishes(), self.name, self.weight_hash)
+
+    def _arguments(self, request: Request) -> dict[str, Any]:
+        """What the pipeline is called with."""
+        chosen = {
+            "prompt": plain_prompt(request),
+            "negative_prompt": request.negative or None,
+            "num_inference_steps": request.steps,
+            "guidance_scale": request.guidance,
+            "shift": request.shift,
+            "fps": request.fps,
+            "resolution": request.resolution.upper(),
+            "aspect": request.aspect,
+            "seed": request.seed,
+            "duration": request.duration,
+        }
+        chosen |= {
+            "r2v": lambda: {"references": [Path(reference.path) for reference in request.references]},
+            "v2v": lambda: {"video": request.video, "transition": request.transition},
+            "a2v": lambda: {"image": Path(request.image), "audio": _speakers(request)},
+        }[self.variant]()
+        if self.variant == "a2v" and request.duration is not None:
+            raise RequestError(f"a portrait speaks as long as its sound lasts; duration must be left out, not "
+                               f"{request.duration:g} s")  # fmt: skip
+        return {name: value for name, value in chosen.items() if value is not None}
+
+
+def plain_prompt(request: Request) -> str:
+    """The prompt in the words of these models, which know no tags: "@cat" becomes "cat".
+
+    Raises RequestError for a tag that no reference has.
+    """
+    tags = {reference.tag for reference in request.references}
+    unknown = [tag for tag in re.findall(r"@(\w+)", request.prompt) if tag not in tags]
+    if unknown and tags:
+        known = ", ".join(f"@{tag}" for tag in sorted(tags))
+        raise RequestError(f"prompt speaks of @{unknown[0]}, which is no reference; given are {known}")
+    return re.sub(r"@(\w+)", r"\1", request.prompt) if tags else request.prompt
+
+
+def _speakers(request: Request) -> list[Speaker]:
+    speakers = []
+    for speaker in request.speakers:
+        mask = None
+        if speaker.mask is not None:
+            with Image.open(speaker.mask) as picture:
+                mask = picture.convert("L")
+        speakers.append(Speaker(speaker.audio, region=speaker.region, mask=mask))
+    return speakers

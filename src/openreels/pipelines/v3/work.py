@@ -1,0 +1,86 @@
+"""A work folder: what a long video has finished so far, so that an interrupted run goes on where it was.
+
+Every pass is one safetensors file that appears whole or not at all, with its latents and the state of the noise
+generator after it. Latents are a fiftieth of the frames they decode to, and decode to the same frames again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from openreels.media.atomic import atomic
+from openreels.request import RequestError
+
+__all__ = ["WorkFolder", "fingerprint", "weight_sample"]
+
+HEADER = "request.json"
+
+
+class WorkFolder:
+    """Finished passes of one request, by name.
+
+    fingerprint: of everything that decides the result. Raises ValueError where the folder belongs to another request,
+    OSError where it cannot be written.
+    """
+
+    def __init__(self, folder: Path | str, fingerprint: str):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        header = self.folder / HEADER
+        if not header.is_file():
+            with atomic(header) as part:
+                part.write_text(json.dumps({"fingerprint": fingerprint}))
+        try:
+            known = json.loads(header.read_text())["fingerprint"]
+        except (ValueError, KeyError, TypeError):
+            known = None
+        if known != fingerprint:
+            raise RequestError(f"{self.folder} holds the work of another request; empty it or name another folder")
+
+    def remember(self, name: str, generator: torch.Generator, draw: Callable[[], Tensor]) -> tuple[Tensor, bool]:
+        """(latents of a pass on the CPU, whether they were there already). Draws and keeps them if they were not.
+
+        The generator is left as the pass leaves it, either way. Raises ValueError where a file is damaged.
+        """
+        path = self.folder / f"{name}.safetensors"
+        if path.is_file():
+            try:
+                kept = load_file(path)
+                generator.set_state(kept["generator"])
+                return kept["latents"], True
+            except (SafetensorError, KeyError, RuntimeError) as error:
+                raise RequestError(f"{path} is damaged; delete it to draw this part again") from error
+        latents = draw().cpu().contiguous()
+        with atomic(path) as part:
+            save_file({"latents": latents, "generator": generator.get_state()}, part)
+        return latents, False
+
+
+def fingerprint(parts: Iterable[object]) -> str:
+    """16 hex digits over tensors (values, shape, type) and anything with an exact `repr`."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor):
+            digest.update(f"{part.dtype} {tuple(part.shape)}".encode())
+            digest.update(part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        else:
+            digest.update(repr(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def weight_sample(model: nn.Module) -> Tensor:
+    """The first number of every parameter, float32: enough to tell two sets of weights apart, cheap at any size.
+
+    Parameters that are elsewhere for now (sequential offloading) are left out.
+    """
+    present = (parameter.detach() for parameter in model.parameters() if not parameter.is_meta)
+    return torch.cat([torch.zeros(1), *(parameter.flatten()[:1].float().cpu() for parameter in present)])

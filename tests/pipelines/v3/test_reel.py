@@ -1,0 +1,137 @@
+"""Checkpoints behind the common surface: loaded from their folders, asked through the real command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import openreels
+from openreels.cli.__main__ import main
+from openreels.media import Clip
+from openreels.media.recipe import Recipe
+from openreels.pipelines.v3.loading import save_diffusers
+from openreels.pipelines.v3.reel import V3Reel, placement_for, plain_prompt
+from openreels.request import Request, RequestError
+
+FAST = ("--steps", "1", "--resolution", "480p", "--aspect", "1:1", "--json")
+
+
+@pytest.fixture(scope="module")
+def folders(r2v, v2v, a2v, tmp_path_factory) -> dict[str, Path]:
+    """Variant -> a folder as a converted checkpoint has it."""
+    made = {}
+    for variant, pipeline in (("r2v", r2v), ("v2v", v2v), ("a2v", a2v)):
+        made[variant] = tmp_path_factory.mktemp("v3") / variant
+        save_diffusers(pipeline.components, made[variant])
+    return made
+
+
+@pytest.fixture
+def files(make, tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Clip(make.picture(64, 64)[None], 1).save("cat.png")
+    make.clip(30).save("film.mp4")
+    Clip(audio=make.tone(0.5, 16_000), sample_rate=16_000).save("voice.wav")
+    return tmp_path
+
+
+def run(capsys, *arguments: object) -> dict:
+    assert main([str(argument) for argument in arguments]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_references_to_video(folders, files, capsys):
+    made = run(capsys, "generate", "A @cat jumps", "-o", "a.mp4", "--model", folders["r2v"], "--ref", "cat=cat.png",
+               "--duration", "1", *FAST)  # fmt: skip
+    clip = Clip.open("a.mp4")
+    assert clip.frames.shape == (24, 640, 640, 3) and clip.fps == 24 and clip.audio is None
+    recipe = Recipe.from_metadata(clip.metadata)
+    assert made["recipe"]["request"] == recipe.request
+    assert recipe.request["references"] == [{"tag": "cat", "path": str(files / "cat.png")}]
+    assert recipe.model == str(folders["r2v"]) and len(recipe.weights) == 16
+
+
+def test_a_clip_goes_on_with_its_sound(folders, files, capsys):
+    run(
+        capsys,
+        "extend",
+        "film.mp4",
+        "the ball falls",
+        "-o",
+        "a.mp4",
+        "--model",
+        folders["v2v"],
+        "--duration",
+        "1",
+        *FAST,
+    )
+    clip = Clip.open("a.mp4")
+    assert len(clip.frames) == 30 + 24 and clip.audio is not None
+
+
+def test_a_portrait_speaks(folders, files, capsys):
+    run(capsys, "avatar", "cat.png", "voice.wav", "-o", "a.mp4", "--model", folders["a2v"], *FAST)
+    clip = Clip.open("a.mp4")
+    assert clip.fps == 25 and len(clip.frames) == 13 and clip.duration == pytest.approx(0.5, abs=0.04)
+    assert np.abs(clip.audio).max() > 0.1
+
+
+MISTAKES = {
+    "no reference": ("r2v", ["generate", "a cat"], "accepts the tasks r2v, not t2av"),
+    "unknown tag": ("r2v", ["generate", "a @dog", "--ref", "cat=cat.png"], "@dog, which is no reference"),
+    "five references": ("r2v", ["generate", "x", *(f"--ref=c{i}=cat.png" for i in range(5))], "1 to 4"),
+    "too large": (
+        "r2v",
+        ["generate", "x", "--ref", "cat=cat.png", "--resolution", "1080p"],
+        "480p, 540p, 720p, not 1080p",
+    ),
+    "not its task": ("a2v", ["extend", "film.mp4", "x"], "accepts the tasks a2v, not v2v"),
+    "too long a shot": ("v2v", ["extend", "film.mp4", "x", "--transition", "cut-in", "--duration", "9"], "2 to 5"),
+    "a silent voice": ("a2v", ["avatar", "cat.png", "cat.png"], "the audio of speaker 1 must be a file with sound"),
+    "half of a place": ("a2v", ["avatar", "cat.png", "voice.wav@0,0,1"], "0,0,1"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_sentence_and_no_file(folders, files, capsys, name):
+    variant, arguments, sentence = MISTAKES[name]
+    assert main([*arguments, "-o", "a.mp4", "--model", str(folders[variant])]) == 2
+    shown = capsys.readouterr()
+    assert sentence in shown.err and shown.err.count("\n") == 1 and not shown.out
+    assert not Path("a.mp4").exists()
+
+
+def test_the_same_request_gives_the_same_clip(folders, files):
+    reel = openreels.load(str(folders["r2v"]), device="cpu")
+    assert isinstance(reel, V3Reel) and reel.capabilities.tasks == ("r2v",)
+    reference = {"tag": "cat", "path": "cat.png"}
+    request = Request.parse(
+        {"prompt": "a @cat", "references": [reference], "duration": 1.0, "resolution": "480p", "steps": 1}
+    )
+    first, again = reel(request), reel.generate_batch([request])[0]
+    assert np.array_equal(first.frames, again.frames)
+    assert first.metadata == again.metadata
+
+
+def test_a_folder_without_the_shot_network_cannot_switch_shots(v2v, tmp_path):
+    components = v2v.components | {"shot_transformer": None}
+    save_diffusers(components, tmp_path)
+    assert V3Reel.from_pretrained(tmp_path).capabilities.tasks == ("v2v",)
+
+
+@pytest.mark.parametrize("variant", ["r2v", "v2v", "a2v"])
+def test_components_are_placed_as_memory_allows(variant):
+    small, large = placement_for(variant, 24e9), placement_for(variant, 141e9)
+    assert (small.where, large.where) == ("group", "resident")
+    assert placement_for(variant, 1e9).weights == "bf16"
+
+
+def test_tags_become_words():
+    cat = {"tag": "cat", "path": "x.png"}
+    assert plain_prompt(Request.parse({"prompt": "@cat and a dog", "references": [cat]})) == "cat and a dog"
+    assert plain_prompt(Request(prompt="mail me@home")) == "mail me@home"
+    with pytest.raises(RequestError, match=r"@dog, which is no reference; given are @cat"):
+        plain_prompt(Request.parse({"prompt": "@dog", "references": [cat]}))
