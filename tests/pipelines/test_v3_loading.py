@@ -5,6 +5,7 @@ The full-size names are in tests/golden/test_v3_keys.py, the files themselves in
 
 import json
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from openreels.encoders.wav2vec import Wav2VecEncoder
 from openreels.models.wan import SkyReelsV3Transformer
 from openreels.models.wan_keys import CLIP_ORIGINAL, TRANSFORMER_ORIGINAL, UMT5_ORIGINAL, VAE_ORIGINAL, KeyMap
 from openreels.pipelines.v3.loading import (
+    PIPELINES,
     detect,
     load_audio_encoder,
     load_components,
@@ -228,6 +230,9 @@ def test_converted_to_a_diffusers_folder(parts, tmp_path, variant):
     assert set(loaded) == set(components)
     for name in set(components) - {"tokenizer", "audio_encoder"}:
         same_weights(loaded[name], components[name])
+    module, name = PIPELINES[variant]
+    pipeline = getattr(import_module(module), name).from_pretrained(tmp_path / "converted")
+    same_weights(pipeline.transformer, components["transformer"])
 
 
 # --- one part at a time -----------------------------------------------------------------------------------------------
