@@ -288,11 +288,12 @@ def die_once_in(monkeypatch: pytest.MonkeyPatch, stages: dict[str, int]) -> None
     def run(task, config):
         plain = task.loss
 
-        def loss(step, generator):
+        def loss(drawn):
+            step, _ = drawn
             if stages.get(task.name) == step:
                 del stages[task.name]
                 raise Stopped
-            return plain(step, generator)
+            return plain(drawn)
 
         task.loss = loss
         return loop.run(task, replace(config, checkpoint_minutes=0.0))

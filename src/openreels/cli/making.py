@@ -88,7 +88,7 @@ def check_model(request: Request, model: str) -> None:
         try:
             variant = detect(folder).variant
         except ValueError as error:
-            raise RequestError(str(error)) from error
+            raise RequestError(f"the model {model} cannot be loaded: {error}") from error
         check(request, V3[variant], model, known)
 
 

@@ -27,8 +27,10 @@ class RMSNorm(nn.Module):
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(dim))
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.float()
+    def forward(self, x: Tensor, apart: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """x / rms(x) * weight; apart: x * weight and 1 / rms(x) (..., 1), for those who join the two factors later."""
         # The vector norm reads x once and writes one number a row: faster than squaring the whole tensor.
-        power = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square() / x.shape[-1]
-        return x * (power + self.eps).rsqrt() * self.weight.float()
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        inverse = (norm.square() / x.shape[-1] + self.eps).rsqrt()
+        weighted = x.float() * self.weight.float()
+        return (weighted, inverse) if apart else weighted * inverse
