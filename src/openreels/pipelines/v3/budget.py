@@ -264,14 +264,14 @@ def forward_bytes(
         return max(per_element * first, later)
 
     # self_attention_inputs: the norm and modulation; q's norm; k's norm, q in float32; the rotation, both in float32.
-    before = pieces(max(2 * f + cast * b, b + 4 * f + cast * b, b + 3 * f + b + cast * b), results=3)
+    before = pieces(3 * b + 2 * f + cast * b, results=3)
     # Fused attention: q, k, v and its output; the logarithms of its sums, one float32 per token and head.
     attention = 4 * full * b + sequence.tokens * network.num_attention_heads * f
     if sequence.speakers > 1:  # once more, over the first frame's keys, to find whose each token is
         held += sequence.tokens * network.attention_head_dim * f
         attention = 5 * full * b + per_frame * b
     # frame_by_frame: q's norm in cross-attention; that attention with image keys; the MLP; the last residual.
-    after = max(2 * b + 3 * f + cast * b, 6 * b, 2 * b + 2 * hidden * b, 2 * b + (3 * f if cast else f))
+    after = max(3 * b + 2 * f, 6 * b, 2 * b + 2 * hidden * b, 2 * b + (3 * f if cast else f))
     after = keys + full * b + pieces(after, results=1)
     head = pieces(2 * f + cast * b, results=1)
     return round(held + full * b + max(before, attention, after, head))
