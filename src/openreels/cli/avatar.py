@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from openreels.cli.options import AsJson, Guidance, Negative, Seed, Size, Steps
+
 app = typer.Typer()
 
 SPEAKER = "SOUND[@left,top,right,bottom | @MASK]"
@@ -31,17 +33,17 @@ def avatar(
             help=f"One more person: {SPEAKER}, shares of the portrait's size. Repeatable.",
         ),
     ] = None,
-    resolution: Annotated[str | None, typer.Option(metavar="480p|540p|720p", help="(default: 720p)")] = None,
+    resolution: Size = None,
     aspect: Annotated[
         str | None, typer.Option(metavar="16:9|4:3|1:1|3:4|9:16", help="(default: the portrait's own)")
     ] = None,
     fps: Annotated[str | None, typer.Option(metavar="RATE", help="Of the result. (default: 25)")] = None,
-    seed: Annotated[str | None, typer.Option(metavar="N", help="The same seed, the same clip. (default: 0)")] = None,
-    steps: Annotated[str | None, typer.Option(metavar="N", help="Sampling steps. (default: the model's)")] = None,
-    guidance: Annotated[str | None, typer.Option(metavar="G", help="(default: the model's)")] = None,
+    seed: Seed = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
     shift: Annotated[str | None, typer.Option(metavar="S", help="Of the sampling times. (default: 11)")] = None,
-    negative: Annotated[str | None, typer.Option(metavar="TEXT", help="What not to see.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    negative: Negative = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a portrait say what a sound says; several people, each with a sound of their own."""
     from openreels.cli.making import make, request_of

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from openreels.cli.options import AsJson, Guidance, Negative, Seed, Size, Steps
+
 app = typer.Typer()
 
 
@@ -27,17 +29,17 @@ def extend(
             "says. (default: the shot goes on)",
         ),
     ] = None,
-    resolution: Annotated[str | None, typer.Option(metavar="480p|540p|720p", help="(default: 720p)")] = None,
+    resolution: Size = None,
     aspect: Annotated[
         str | None, typer.Option(metavar="16:9|4:3|1:1|3:4|9:16", help="(default: the clip's own)")
     ] = None,
     fps: Annotated[str | None, typer.Option(metavar="RATE", help="Of the result. (default: the clip's own)")] = None,
-    seed: Annotated[str | None, typer.Option(metavar="N", help="The same seed, the same clip. (default: 0)")] = None,
-    steps: Annotated[str | None, typer.Option(metavar="N", help="Sampling steps. (default: the model's)")] = None,
-    guidance: Annotated[str | None, typer.Option(metavar="G", help="(default: the model's)")] = None,
+    seed: Seed = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
     shift: Annotated[str | None, typer.Option(metavar="S", help="Of the sampling times. (default: 8)")] = None,
-    negative: Annotated[str | None, typer.Option(metavar="TEXT", help="What not to see.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    negative: Negative = None,
+    as_json: AsJson = False,
 ) -> None:
     """Extend a clip: the shot goes on, or a new one follows."""
     from openreels.cli.making import make, request_of

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer()
+from openreels.cli.options import AsJson, Guidance, Negative, Seed, Steps
 
-# Numbers arrive as text and `Request` reads them: one place knows what is accepted, and says so in one way.
+app = typer.Typer()
 
 
 @app.command()
@@ -19,17 +19,15 @@ def generate(
         Path, typer.Option("-o", "--output", metavar="FILE", help="mp4 or mov; wav, flac, mp3 or m4a for sound alone.")
     ],
     model: Annotated[str, typer.Option(metavar="NAME", help="One that `models` lists, a folder, a hub id.")] = "pocket",
-    seed: Annotated[str | None, typer.Option(metavar="N", help="The same seed, the same clip. (default: 0)")] = None,
+    seed: Seed = None,
     duration: Annotated[str | None, typer.Option(metavar="SECONDS", help="How long. (default: 2)")] = None,
     resolution: Annotated[str | None, typer.Option(metavar="64p|...", help="Short side. (default: 64p)")] = None,
     aspect: Annotated[
         str | None, typer.Option(metavar="16:9|4:3|1:1|3:4|9:16", help="Width to height. (default: 1:1)")
     ] = None,
-    steps: Annotated[str | None, typer.Option(metavar="N", help="Sampling steps. (default: the model's)")] = None,
-    guidance: Annotated[
-        str | None, typer.Option(metavar="G", help="How closely to follow the prompt. (default: the model's)")
-    ] = None,
-    negative: Annotated[str | None, typer.Option(metavar="TEXT", help="What not to see or hear.")] = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    negative: Negative = None,
     shift: Annotated[str | None, typer.Option(metavar="S", help="Of the sampling times, for V3. (default: 5)")] = None,
     fps: Annotated[str | None, typer.Option(metavar="RATE", help="For V3. (default: 24)")] = None,
     ref: Annotated[
@@ -38,7 +36,7 @@ def generate(
     ] = None,
     no_audio: Annotated[bool, typer.Option("--no-audio", help="Video without sound.")] = False,
     audio_only: Annotated[bool, typer.Option("--audio-only", help="Sound without video.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Generate a video with its sound from a prompt."""
     from openreels.cli.making import make, request_of

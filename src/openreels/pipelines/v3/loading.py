@@ -33,7 +33,7 @@ from openreels.models.wan_keys import (
 )
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKLWan
+    from diffusers import AutoencoderKLWan, DiffusionPipeline
     from transformers import CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderModel, Wav2Vec2Model
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "load_tokenizer",
     "load_transformer",
     "load_vae",
+    "pipeline_class",
     "save_diffusers",
 ]
 
@@ -149,8 +150,13 @@ def save_diffusers(components: Mapping[str, Any], folder: Path | str) -> None:
     """
     present = [components.get(name) for name in ("transformer", "shot_transformer")]
     variant = next(network for network in present if network is not None).config.variant
+    pipeline_class(variant)(**components).save_pretrained(folder)
+
+
+def pipeline_class(variant: str) -> type[DiffusionPipeline]:
+    """The pipeline of "r2v", "v2v" or "a2v", imported only now: it brings everything else with it."""
     module, name = PIPELINES[variant]
-    getattr(import_module(module), name)(**components).save_pretrained(folder)
+    return getattr(import_module(module), name)
 
 
 # -- parts -----------------------------------------------------------------------------------------------------------

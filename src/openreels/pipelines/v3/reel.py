@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,15 @@ from openreels.media import Clip
 from openreels.media.recipe import Recipe
 from openreels.nn.precision import fastest_dtype
 from openreels.pipelines.registry import V3
-from openreels.pipelines.v3.avatar import SkyReelsV3AvatarPipeline
 from openreels.pipelines.v3.base import V3Pipeline
-from openreels.pipelines.v3.extension import SkyReelsV3ExtensionPipeline
-from openreels.pipelines.v3.loading import detect, load_components
+from openreels.pipelines.v3.loading import detect, load_components, pipeline_class
 from openreels.pipelines.v3.placement import apply_placement
 from openreels.pipelines.v3.planning import GPUS, Placement, choose, estimates, job_of
-from openreels.pipelines.v3.r2v import SkyReelsV3ReferencePipeline
 from openreels.pipelines.v3.speakers import Speaker
 from openreels.request import Capabilities, Request, RequestError, check
 
 __all__ = ["V3Reel"]
 
-PIPELINES: Mapping[str, type[V3Pipeline]] = {
-    "r2v": SkyReelsV3ReferencePipeline,
-    "v2v": SkyReelsV3ExtensionPipeline,
-    "a2v": SkyReelsV3AvatarPipeline,
-}
 SAMPLED = 2**20  # bytes at either end of a weight file that its hash reads: whole ones are tens of gigabytes
 
 
@@ -80,7 +72,7 @@ class V3Reel:
         placed as its memory allows (`placement_for`). Raises ValueError where the folder holds no complete model.
         """
         variant = detect(folder).variant
-        pipeline = PIPELINES[variant](**load_components(folder, dtype or fastest_dtype(device)))
+        pipeline = pipeline_class(variant)(**load_components(folder, dtype or fastest_dtype(device)))
         if torch.device(device).type == "cuda":
             memory = torch.cuda.get_device_properties(device).total_memory
             apply_placement(pipeline, placement_for(variant, memory), device)
