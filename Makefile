@@ -26,8 +26,9 @@ demo: install
 	$(BIN)/openreels generate "$(PROMPT)" --output $(DEMO) --seed 1
 	$(BIN)/openreels inspect $(DEMO)
 
+# One process a core, one thread each: tiny tensors gain nothing from threads.
 test: install lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -167,3 +168,126 @@ def openreels(capsys, monkeypatch, tmp_path) -> Callable[..., Outcome]:
         return Outcome(code, *capsys.readouterr())
 
     return run
+
+
+WORDS = ("a red ball bounces on the grass", "You are a helpful assistant. Describe the video", "seconds user system")
+SPECIAL = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+SPECIAL += ("<|audio_bos|>", "<|audio_eos|>", "<|AUDIO|>")
+
+
+def qwen_tokenizer():
+    """`Qwen2Tokenizer` over a few hundred pieces, with the special tokens of its multimodal models."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import Qwen2Tokenizer
+
+    pieces = Tokenizer(models.BPE())
+    pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    pieces.train_from_iterator(
+        WORDS, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False)
+    )
+    trained = json.loads(pieces.to_str())["model"]
+    tokenizer = Qwen2Tokenizer(vocab=trained["vocab"], merges=[tuple(pair) for pair in trained["merges"]])
+    tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL)})
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    return tokenizer
+
+
+def qwen(kind: str, tokenizer, layers: int = 3):
+    """A multimodal LLM of 32 channels with random weights. kind: a `model_type` of transformers."""
+    import transformers
+    from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniThinkerModel
+
+    torch.manual_seed(0)
+    numbers = tokenizer.convert_tokens_to_ids(list(SPECIAL))
+    text = {"vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": layers}
+    text |= {"num_attention_heads": 2, "num_key_value_heads": 1, "bos_token_id": 0, "eos_token_id": 0}
+    text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}
+    eyes = {"depth": 2, "hidden_size": 16, "intermediate_size": 24, "num_heads": 2, "patch_size": 4}
+    eyes |= {"out_hidden_size": 32}
+    windows = {"window_size": 16, "fullatt_block_indexes": [1]}
+    starts = {"vision_start_token_id": numbers[2], "vision_end_token_id": numbers[3]}
+    pads = {"image_token_id": numbers[4], "video_token_id": numbers[5]}
+    if kind == "qwen2_5_vl_text":
+        return transformers.Qwen2_5_VLTextModel(transformers.Qwen2_5_VLTextConfig(**text)).eval()
+    if kind == "qwen2_5_vl":
+        config = transformers.Qwen2_5_VLConfig(text_config=text, vision_config=eyes | windows, **starts, **pads)
+        return transformers.Qwen2_5_VLModel(config).eval()
+    if kind == "qwen3_vl":
+        text |= {"head_dim": 16}
+        text["rope_parameters"]["mrope_interleaved"] = True
+        eyes |= {"num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
+        config = transformers.Qwen3VLConfig(text_config=text, vision_config=eyes, **starts, **pads)
+        return transformers.Qwen3VLModel(config).eval()
+    ears = {"num_mel_bins": 16, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 24, "d_model": 16}
+    ears |= {"output_dim": 32}
+    sounds = {"audio_start_token_id": numbers[6], "audio_end_token_id": numbers[7], "audio_token_index": numbers[8]}
+    pads = {"image_token_index": numbers[4], "video_token_index": numbers[5]}
+    config = transformers.Qwen2_5OmniThinkerConfig(
+        text_config=text, vision_config=eyes | windows, audio_config=ears, **starts, **pads, **sounds
+    )
+    return Qwen2_5OmniThinkerModel(config).eval()
+
+
+def eyes():
+    """The picture processor that goes with `qwen`."""
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    return Qwen2VLImageProcessorPil(patch_size=4, size={"shortest_edge": 64, "longest_edge": 4096})
+
+
+def ears():
+    """The spectrogram that goes with `qwen`."""
+    from transformers import WhisperFeatureExtractor
+
+    return WhisperFeatureExtractor(feature_size=16, chunk_length=4)
+
+
+def video_autoencoder(kind: str, **options):
+    """A video autoencoder of diffusers at a few channels, random weights. kind: name of its class."""
+    import diffusers
+
+    torch.manual_seed(0)
+    hunyuan = {"layers_per_block": 1, "norm_num_groups": 2, "block_out_channels": (4, 4, 8, 8), "latent_channels": 4}
+    configs = {
+        "AutoencoderKLHunyuanVideo15": {
+            "latent_channels": 4,
+            "block_out_channels": (8, 8, 8, 8, 8),
+            "layers_per_block": 1,
+        },
+        "AutoencoderKLHunyuanVideo": hunyuan,
+        "AutoencoderKLWan": {
+            "base_dim": 4,
+            "num_res_blocks": 1,
+            "z_dim": 4,
+            "latents_mean": [0.3, -0.2, 0.1, 0.0],
+            "latents_std": [0.5, 2.0, 1.0, 0.7],
+        },
+    }
+    return getattr(diffusers, kind)(**(configs[kind] | options)).eval().requires_grad_(False)
+
+
+def sound_autoencoder():
+    """(`MMAudioVAE`, `MMAudioVocoder`) of diffusers at a few channels, 44.1 kHz, random weights."""
+    from diffusers.models.autoencoders.autoencoder_mmaudio import MMAudioVAE
+    from diffusers.models.autoencoders.mmaudio_vocoder import MMAudioVocoder
+
+    torch.manual_seed(0)
+    vae = MMAudioVAE(mel_bins=16, latent_channels=6, hidden_channels=8, channel_multipliers=(1, 1), layers_per_block=1)
+    return vae.eval(), MMAudioVocoder(16, 16, (8, 8, 8), (16, 16, 16), (3,), ((1,),)).eval()
+
+
+@pytest.fixture(scope="session")
+def full() -> SimpleNamespace:
+    """The classes of the full-size model, tiny: makers of its tokenizer, text encoders and codecs."""
+    return SimpleNamespace(
+        tokenizer=qwen_tokenizer,
+        qwen=qwen,
+        eyes=eyes,
+        ears=ears,
+        video_autoencoder=video_autoencoder,
+        sound_autoencoder=sound_autoencoder,
+    )

@@ -14,7 +14,9 @@ LARGE = Capabilities(("t2v",), (1, 30), ("64p", "720p"), ("16:9",), Fraction(24)
 
 REQUESTS = st.builds(
     Request,
-    prompt=st.text(min_size=1, max_size=50).filter(str.strip),
+    prompt=st.text(
+        st.characters(exclude_characters="<@＜《〈＠", exclude_categories=["Cs"]), min_size=1, max_size=50
+    ).filter(str.strip),
     duration=st.floats(0.01, 200),
     aspect=st.sampled_from(list(ASPECTS)),
     seed=st.integers(0, 2**63 - 1),
@@ -39,6 +41,29 @@ def test_text_is_enough():
 def test_a_prompt_is_stripped_and_may_be_long():
     assert Request(prompt="  a ball \n").prompt == "a ball"
     assert len(Request(prompt="红" * 4_000).prompt) == 4_000
+
+
+def test_a_prompt_obeys_the_grammar():
+    with pytest.raises(RequestError, match=r"^prompt, line 1, column 8: <sfx> is never closed; accepted is </sfx>"):
+        Request.parse({"prompt": "A ball <sfx> thud"})
+    tagged = Request(prompt="@小红在跑", references=({"tag": "小红", "path": "x.png"},))
+    assert tagged.pictures == {"小红": "x.png"}
+
+
+def test_enhanced_where_asked():
+    prompt = "A red rubber ball bounces on the grass"
+    assert Request(prompt=prompt).filled(POCKET).prompt == prompt
+    filled = Request(prompt=prompt, enhance=True).filled(POCKET)
+    assert filled.prompt == f"{prompt}. <sfx> Dull rubber thuds and birds chirping. </sfx>"
+    assert (filled.original, filled.enhance) == (prompt, False)
+    assert filled.filled(POCKET) == Request.parse(filled.wishes()) == filled
+    assert Request(prompt="Something", enhance=True).filled(POCKET).original is None
+
+
+def test_a_model_without_structured_captions_enhances_nothing():
+    check(Request(prompt="x", duration=2.0, modality="video"), LARGE)
+    with pytest.raises(RequestError, match="this model accepts prompts as they are, not enhanced"):
+        check(Request(prompt="x", duration=2.0, modality="video", enhance=True), LARGE)
 
 
 def test_modality():
@@ -112,7 +137,8 @@ def test_a_request_cannot_be_changed():
         (
             {"colour": "red"},
             "'colour' is not a field of a request; accepted are prompt, negative, duration, resolution, aspect, seed, "
-            "steps, guidance, shift, fps, modality, references, video, transition, image, speakers",
+            "steps, guidance, shift, fps, modality, references, video, transition, image, speakers, enhance, "
+            "original",
         ),
         ({"fps": 0.5}, "fps must be a number from 1 to 240, not 0.5"),
         (

@@ -1,11 +1,11 @@
 """The frozen vocabulary."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
 
-from openreels.types import Context
+from openreels.types import Context, HiddenStates
 
 
 def test_a_state_cannot_be_changed_in_place(tiny):
@@ -38,3 +38,27 @@ def test_a_state_counts_its_tokens_and_references(tiny):
 def test_a_context_keeps_its_mask_boolean(tiny):
     half = tiny.context().to(torch.float16)
     assert isinstance(half, Context) and half.hidden_BLD.dtype == torch.float16 and half.mask_BL.dtype == torch.bool
+
+
+def test_contexts_of_different_lengths_and_sources_stack(tiny):
+    image = HiddenStates(tiny.noise(2, 3, 6), torch.ones(2, 3, dtype=torch.bool))
+    long, short = replace(tiny.context(), image=image), tiny.context(tokens=4, seed=5)
+    both = Context.stack([long, short])
+    assert both.hidden_BLD.shape == (4, 5, 8) and both.mask_BL.tolist()[2] == [True] * 4 + [False]
+    assert torch.equal(both.hidden_BLD[2:, :4], short.hidden_BLD)
+    assert both.image.hidden_BLD.shape == (4, 3, 6) and both.image.mask_BL.any(1).tolist() == [True, True, False, False]
+    assert both.glyph is None and both.guidance_B is None
+
+
+def test_a_pooled_vector_is_for_all_contexts_or_none(tiny):
+    pooled = replace(tiny.context(), pooled_BE=torch.ones(2, 3))
+    assert Context.stack([pooled, pooled]).pooled_BE.shape == (4, 3)
+    with pytest.raises(ValueError, match="pooled_BE is given for 1 of 2 contexts"):
+        Context.stack([pooled, tiny.context()])
+
+
+def test_a_context_moves_with_its_sources_and_never_rounds_the_guidance(tiny):
+    states = HiddenStates(tiny.noise(2, 3, 6), torch.ones(2, 3, dtype=torch.bool))
+    moved = replace(tiny.context(), glyph=states, guidance_B=torch.tensor([6.1, 1.0])).to(torch.bfloat16)
+    assert isinstance(moved, Context) and moved.glyph.hidden_BLD.dtype == torch.bfloat16
+    assert moved.glyph.mask_BL.dtype == torch.bool and moved.guidance_B.dtype == torch.float32

@@ -13,6 +13,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from openreels.prompts import Embedded, Enhanced, PromptError, parse
+from openreels.prompts.enhanced import MAX_LENGTH
+
 __all__ = [
     "Aspect",
     "Capabilities",
@@ -28,10 +31,10 @@ __all__ = [
 
 Aspect = Literal["16:9", "4:3", "1:1", "3:4", "9:16"]
 Modality = Literal["video+audio", "video", "audio"]
-Transition = Literal["none", "cut-in", "cut-out", "multi-angle", "shot-reverse-shot", "cut-away"]
+Transition = Literal["none", "cut-in", "cut-out", "multi-angle", "shot-reverse-shot", "cut-away", "auto"]
 TASKS: dict[str, str] = {"video+audio": "t2av", "video": "t2v", "audio": "t2a"}  # the paper's names
 
-MAX_PROMPT = 4_000
+MAX_PROMPT = MAX_LENGTH
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_PROMPT)]
 File = Annotated[str, StringConstraints(min_length=1, max_length=4_096)]  # a path
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]  # of a picture's width or height
@@ -50,7 +53,7 @@ class Part(BaseModel):
 class Reference(Part):
     """A picture of somebody or something that should appear. tag: its name, "@tag" in the prompt."""
 
-    tag: str = Field(pattern=r"^\w{1,40}$")
+    tag: str = Field(pattern=r"^\w+(-\w+)*$", max_length=40)
     path: File
 
 
@@ -68,6 +71,8 @@ class Request(Part):
 
     What is to be made follows from what is given: a `video` is extended, or with a `transition` followed by a new shot;
     a portrait (`image`) speaks what its `speakers` say; `references` appear in a new video; a prompt alone makes all.
+    The prompt obeys the grammar of `openreels.prompts`, which plain text does. Where `enhance` is set, the embedded
+    enhancer rewrites it for models that know structured captions; `original` is then what the user wrote.
     A field's description is what error messages say is accepted.
     """
 
@@ -92,11 +97,11 @@ class Request(Part):
         (),
         max_length=9,
         strict=False,
-        description="up to 9 pictures, each with a path and a tag of 1 to 40 letters, digits or underscores",
+        description="up to 9 pictures, each with a path and a tag of 1 to 40 letters, digits, underscores or hyphens",
     )
     video: File | None = Field(None, description="the path of a clip")
     transition: Transition | None = Field(
-        None, description="one of none, cut-in, cut-out, multi-angle, shot-reverse-shot, cut-away"
+        None, description="one of none, cut-in, cut-out, multi-angle, shot-reverse-shot, cut-away, auto"
     )
     image: File | None = Field(None, description="the path of a picture")
     speakers: tuple[Speaker, ...] = Field(
@@ -105,9 +110,15 @@ class Request(Part):
         strict=False,
         description="up to 8 sounds, each with a path, and a region of four numbers from 0 to 1 or a mask",
     )
+    enhance: bool = Field(False, description="true or false")
+    original: Text | None = Field(None, description=f"text of up to {MAX_PROMPT:,} characters")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        try:
+            parse(self.prompt, [reference.tag for reference in self.references])
+        except PromptError as error:
+            raise ValueError(f"prompt, {error.sentence}") from error
         if (self.image is None) != (not self.speakers):
             raise ValueError("a portrait needs at least one speaker, and speakers need a portrait (image)")
         if self.transition is not None and self.video is None:
@@ -139,6 +150,11 @@ class Request(Part):
         return "r2v" if self.references else TASKS[self.modality]
 
     @property
+    def pictures(self) -> dict[str, str]:
+        """Tag -> path of what the prompt may mention."""
+        return {reference.tag: reference.path for reference in self.references}
+
+    @property
     def files(self) -> dict[str, str]:
         """Field -> path of every file that must be read."""
         named = {f"references @{reference.tag}": reference.path for reference in self.references}
@@ -151,16 +167,24 @@ class Request(Part):
 
     def wishes(self) -> dict[str, Any]:
         """The fields in their JSON form, without those left open; `parse` reads them."""
-        return {name: value for name, value in self.model_dump(mode="json").items() if value not in (None, "", [])}
+        wishes = self.model_dump(mode="json").items()
+        return {name: value for name, value in wishes if value not in (None, "", []) and value is not False}
 
     def filled(self, capabilities: Capabilities) -> Self:
-        """With the model's own duration, resolution and aspect where the user left them open."""
+        """With the model's own duration, resolution and aspect where the user left them open; enhanced, where that is
+        asked."""
         blanks = {
             name: value
             for name, value in capabilities.defaults.items()
             if value is not None and getattr(self, name) is None
         }
-        return self.model_copy(update=blanks)
+        filled = self.model_copy(update=blanks)
+        return filled.rewritten(Embedded()(self.prompt, self.modality, self.pictures)) if self.enhance else filled
+
+    def rewritten(self, enhanced: Enhanced) -> Self:
+        """With an enhancer's prompt, which is not enhanced again. Raises ValidationError where it is too long."""
+        changes = {"prompt": enhanced.prompt, "original": enhanced.original} if enhanced.changed else {}
+        return self.model_validate({**dict(self), **changes, "enhance": False})
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any]) -> Self:
@@ -238,6 +262,11 @@ class Capabilities:
     options: tuple[str, ...] = ()
 
     @property
+    def structured(self) -> bool:
+        """Whether its prompts are structured captions. V3, which has no sound of its own, knows plain ones only."""
+        return self.sample_rate > 0
+
+    @property
     def defaults(self) -> dict[str, Any]:
         """Field of a request -> what stands for None."""
         return {"duration": self.duration, "resolution": self.resolution, "aspect": self.aspect}
@@ -246,6 +275,7 @@ class Capabilities:
         """What the request asks beyond them, each as "accepted, not given"; empty where the model can do it."""
         shortest, longest = self.durations
         wishes = [(request.task in self.tasks, f"the tasks {', '.join(self.tasks)}, not {request.task}")]
+        wishes.append((self.structured or not request.enhance, "prompts as they are, not enhanced"))
         if request.duration is not None:
             granted = shortest <= request.duration <= longest
             wishes.append((granted, f"durations of {shortest:g} to {longest:g} s, not {request.duration:g} s"))

@@ -7,13 +7,14 @@ Shape legend (used in the whole package):
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import torch
 from torch import Tensor
 
-__all__ = ["AudioShape", "Context", "StreamState", "VideoShape"]
+__all__ = ["AudioShape", "Context", "HiddenStates", "StreamState", "VideoShape"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,9 @@ class VideoShape:
     """Size of a video in pixels and of its latents.
 
     frames, height, width: pixels, before any cropping to what the user asked.
-    fps: frames per second, exact. latent_*: what the codec makes of it.
+    fps: frames per second, exact.
+    latent_*: the grid of tokens that the model sees. For a model that patches p x p positions of the codec's latents
+    into one token, rows and columns are a p-th of the codec's and channels p * p times as many (`nn/patches.py`).
     """
 
     frames: int
@@ -35,7 +38,7 @@ class VideoShape:
 
     @property
     def tokens(self) -> int:
-        """Latent positions, one transformer token each at patch size 1."""
+        """Latent positions, one transformer token each."""
         return self.latent_frames * self.latent_height * self.latent_width
 
 
@@ -50,8 +53,8 @@ class AudioShape:
 
 
 @dataclass(frozen=True)
-class Context:
-    """What the text (later multimodal) encoder says of a prompt.
+class HiddenStates:
+    """What an encoder says, token by token.
 
     hidden_BLD: float hidden states. mask_BL: bool, True where a token is real.
     """
@@ -59,9 +62,85 @@ class Context:
     hidden_BLD: Tensor
     mask_BL: Tensor
 
-    def to(self, *args, **kwargs) -> Context:
+    def to(self, *args, **kwargs) -> HiddenStates:
         hidden_BLD = self.hidden_BLD.to(*args, **kwargs)
-        return Context(hidden_BLD, self.mask_BL.to(hidden_BLD.device))
+        return HiddenStates(hidden_BLD, self.mask_BL.to(hidden_BLD.device))
+
+    def rows(self, index: Tensor) -> HiddenStates:
+        """Of the samples `index` (K,) of the batch."""
+        return HiddenStates(self.hidden_BLD[index], self.mask_BL[index])
+
+    @staticmethod
+    def stack(parts: Sequence[HiddenStates]) -> HiddenStates:
+        """Along the batch; the shorter ones are padded with masked tokens."""
+        length = max(part.hidden_BLD.shape[1] for part in parts)
+        pad = torch.nn.functional.pad
+        hidden = [pad(part.hidden_BLD, (0, 0, 0, length - part.hidden_BLD.shape[1])) for part in parts]
+        mask = [pad(part.mask_BL, (0, length - part.mask_BL.shape[1])) for part in parts]
+        return HiddenStates(torch.cat(hidden), torch.cat(mask))
+
+
+@dataclass(frozen=True)
+class Context(HiddenStates):
+    """What the text or multimodal encoder says of a prompt, and what models we warm start from are told besides.
+
+    hidden_BLD, mask_BL: of the prompt's tokens.
+    glyph: of the text to be drawn (ByT5, HunyuanVideo-1.5). image: of the first frame (SigLIP, HunyuanVideo-1.5).
+    pooled_BE: one vector for the whole prompt (CLIP, HunyuanVideo-1.0).
+    guidance_B: the guidance scale a distilled model shall imitate (HunyuanVideo-1.0), such as 6.0.
+    A source that is None is not there; a model that has no entrance for a source refuses it.
+    """
+
+    glyph: HiddenStates | None = None
+    image: HiddenStates | None = None
+    pooled_BE: Tensor | None = None
+    guidance_B: Tensor | None = None
+
+    def to(self, *args, **kwargs) -> Context:
+        text = super().to(*args, **kwargs)
+        others = {name: None if (x := getattr(self, name)) is None else x.to(*args, **kwargs) for name in _SOURCES}
+        if self.guidance_B is not None:
+            others["guidance_B"] = self.guidance_B.to(text.hidden_BLD.device)  # a number to embed: never rounded
+        return Context(text.hidden_BLD, text.mask_BL, **others)
+
+    def rows(self, index: Tensor) -> Context:
+        text, others = super().rows(index), {}
+        for name in (*_SOURCES, "guidance_B"):
+            value = getattr(self, name)
+            if value is not None:
+                others[name] = value.rows(index) if isinstance(value, HiddenStates) else value[index]
+        return Context(text.hidden_BLD, text.mask_BL, **others)
+
+    @staticmethod
+    def stack(parts: Sequence[Context]) -> Context:
+        """Along the batch, sources included; glyph and image states that only some parts have are masked in the rest.
+
+        Raises ValueError where only some have a pooled vector or a guidance scale: there is no saying "none" for these.
+        """
+        text = HiddenStates.stack(parts)
+        others = {name: [getattr(part, name) for part in parts] for name in (*_SOURCES, "guidance_B")}
+        stacked = {}
+        for name, values in others.items():
+            given = [value for value in values if value is not None]
+            if not given:
+                continue
+            if isinstance(given[0], HiddenStates):
+                values = [v if v is not None else _nothing(given[0], p) for v, p in zip(values, parts, strict=True)]
+                stacked[name] = HiddenStates.stack(values)
+            elif len(given) < len(values):
+                raise ValueError(f"{name} is given for {len(given)} of {len(values)} contexts: give it for all or none")
+            else:
+                stacked[name] = torch.cat(given)
+        return Context(text.hidden_BLD, text.mask_BL, **stacked)
+
+
+_SOURCES = ("glyph", "image", "pooled_BE")
+
+
+def _nothing(like: HiddenStates, part: Context) -> HiddenStates:
+    """One masked token for each sample of `part`."""
+    batch = part.hidden_BLD.shape[0]
+    return HiddenStates(like.hidden_BLD.new_zeros(batch, 1, like.hidden_BLD.shape[2]), like.mask_BL.new_zeros(batch, 1))
 
 
 @dataclass(frozen=True)
@@ -100,6 +179,10 @@ class StreamState:
         """The same task at another point of the path."""
         return replace(self, noisy_BNC=noisy_BNC, time_B=time_B)
 
+    def rows(self, index: Tensor) -> StreamState:
+        """The samples `index` (K,) of the batch; positions are the same for all."""
+        return replace(self, **{name: getattr(self, name)[index] for name in _BATCHED})
+
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> StreamState:
         """Move; `dtype` applies to latents only: positions and times stay float32 (rounding them loses phase)."""
         latents = {
@@ -110,3 +193,6 @@ class StreamState:
             name: getattr(self, name).to(device=device) for name in ("time_B", "positions_NP", "reference_positions_RP")
         }
         return replace(self, **latents, **exact)
+
+
+_BATCHED = ("noisy_BNC", "given_BNC", "mask_BN1", "time_B", "reference_BRC")

@@ -19,7 +19,8 @@ SECOND = ("--duration", "1")
 
 
 def test_generate(pocket, openreels):
-    outcome = openreels("generate", PROMPT, "-o", "a.mp4", "--seed", "7", "--duration", "1.5", "--aspect", "16:9")
+    flags = ("--seed", "7", "--duration", "1.5", "--aspect", "16:9", "--no-enhance")
+    outcome = openreels("generate", PROMPT, "-o", "a.mp4", *flags)
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.startswith(
         "a.mp4: Clip(1.50 s, 24 frames of 114 x 64 at 16 fps, sound of 1 x 16,000 Hz), made in"

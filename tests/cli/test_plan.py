@@ -4,8 +4,9 @@ import sys
 
 import pytest
 
+from openreels.hardware import GPUS, Placement, choose
 from openreels.pipelines.v3 import planning
-from openreels.pipelines.v3.planning import GPUS, MODELS, Placement
+from openreels.pipelines.v3.planning import MODELS
 
 
 def test_plan(openreels):
@@ -95,7 +96,7 @@ def test_planning_needs_no_torch():
 
 def pick(model: str, gpu: str, **request) -> Placement | None:
     found = planning.estimates(planning.job_of(model, **request), GPUS[gpu])
-    best = planning.choose(found, GPUS[gpu])
+    best = choose(found, GPUS[gpu])
     return best and best.placement
 
 
@@ -140,3 +141,24 @@ def test_eight_bits_halve_the_blocks():
 def test_wrong_placements(wrong):
     with pytest.raises(ValueError, match=r"must be|only groups"):
         Placement(**wrong)
+
+
+def test_a_preset_of_v4(openreels):
+    result = json.loads(openreels("plan", "mid", "--gpu", "4090", "--resolution", "480p", "--json").out)
+    assert sum(result["parameters"].values()) == 1_018_357_832
+    assert result["tokens"]["audio"] == 215 and result["pick"]["fits"]
+    shown = openreels("plan", "mid", "--gpu", "4090", "--resolution", "480p").out
+    assert "1.0184 B (video" in shown and "* " in shown
+
+
+def test_training_of_a_preset(openreels):
+    arguments = ("plan", "mid", "--train", "--gpus", "8", "--gpu", "H100", "--price", "3")
+    result = json.loads(openreels(*arguments, "--json").out)
+    assert [phase["name"] for phase in result["phases"]][-3:] == ["joint", "sft-1", "sft-2"]
+    assert result["price"] == pytest.approx(result["days"] * 24 * 8 * 3, rel=1e-3)
+    assert "video-1" in openreels(*arguments).out
+
+
+def test_training_of_what_is_no_preset(openreels):
+    outcome = openreels("plan", "r2v", "--train")
+    assert outcome.code == 2 and "--train is for full, full-hv1, mid" in outcome.err

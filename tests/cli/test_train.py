@@ -11,13 +11,14 @@ import torch
 
 from openreels.media import Clip
 from openreels.models.v4 import SkyReelsV4Transformer
-from openreels.recipes import RECIPES, pocket
+from openreels.recipes import RECIPES, pocket, v4_phases
 from openreels.training import latents
+from openreels.training.sharded.world_data import WorldData
 
 BUDGET = ("--steps", "1")
 MISTAKES = {
     "no recipe": ([], "Missing argument 'RECIPE' (see openreels train --help)"),
-    "recipe": (["big", *BUDGET], "RECIPE must be one of pocket, pocket-gpu, not 'big'"),
+    "recipe": (["big", *BUDGET], "RECIPE must be one of pocket, pocket-gpu, v4, not 'big'"),
     "no budget": (["pocket"], "training needs a budget: --minutes or --steps; or --export"),
     "minutes below 0": (["pocket", "--minutes", "-1"], "--minutes must be a number above 0, not '-1'"),
     "minutes text": (["pocket", "--minutes", "soon"], "--minutes must be a number above 0, not 'soon'"),
@@ -52,6 +53,15 @@ MISTAKES = {
         ["pocket", *BUDGET, "--part", "latents", "--start-from", "nowhere"],
         "--start-from needs a budget and --part with one of ",
     ),
+    "v4: part": (["v4", *BUDGET, "--part", "joy"], "there is no phase 'joy'; the phases are video-1, "),
+    "v4: preset": (["v4", *BUDGET, "--preset", "huge"], "there is no preset 'huge'; there are full, "),
+    "v4: preset without data": (["v4", *BUDGET, "--preset", "mid"], "preset mid needs a folder of cached latents"),
+    "v4: data": (["v4", *BUDGET, "--data", "."], "data must be a folder of cached latents with an index.json, not '.'"),
+    "v4: learns": (
+        ["v4", *BUDGET, "--part", "audio", "--learns", "cross"],
+        "phase audio learns audio, none of which is to be trained",
+    ),
+    "v4: export": (["v4", *BUDGET, "--export", "out"], "--export is not for v4: each phase leaves its weights in "),
     "workdir": (
         ["pocket", *BUDGET, "--workdir", "text.txt"],
         "text.txt cannot be written: file exists; accepted is a f",
@@ -91,6 +101,21 @@ def test_one_part_is_interrupted_and_goes_on(openreels):
     assert "text_encoder: resumed at step 1 of 2" in outcome.out
     assert json.loads(Path("run/text_encoder.jsonl").read_text())["step"] == 2
     assert Path("run/text_encoder/model.safetensors").is_file()
+
+
+@pytest.fixture
+def few_clips(monkeypatch) -> None:
+    """The pocket world of the phases, made of stills alone and few of them."""
+    data = WorldData(Path(v4_phases.__file__).parents[1] / "weights" / "pocket", shards=1)
+    monkeypatch.setattr(v4_phases, "WorldData", lambda components: replace(data, components=components))
+    monkeypatch.setattr(latents, "SHARD", 2)
+
+
+def test_a_phase_of_the_schedule_is_trained_at_pocket_size(few_clips, openreels):
+    outcome = openreels("train", "v4", "--part", "video-1", "--steps", "1", "--batch", "1", "--workdir", "run")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "video-1 1/1" in outcome.out
+    assert Path("run/video-1-weights/config.json").is_file()
 
 
 @pytest.fixture

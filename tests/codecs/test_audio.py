@@ -183,7 +183,7 @@ def test_the_same_adapter_drives_mmaudio():
     vae = MMAudioVAE(mel_bins=16, latent_channels=8, hidden_channels=8, channel_multipliers=(1, 1), layers_per_block=1)
     vocoder = MMAudioVocoder(16, 16, (8, 8, 8), (16, 16, 16), (3,), ((1,),))
     codec = MMAudioCodec(vae, vocoder)
-    assert (codec.sample_rate, codec.samples_per_token, codec.tokens_for(44_100)) == (44_100, 1_024, 44)
+    assert (codec.sample_rate, codec.samples_per_token, codec.tokens_for(44_100)) == (44_100, 1_024, 43)
     latents_BNC = codec.encode(noise(1, 4_000))
     assert latents_BNC.shape == (1, 4, 8)
     assert codec.decode(latents_BNC).shape == (1, 4_096)

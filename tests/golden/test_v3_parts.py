@@ -14,7 +14,8 @@ from openreels.encoders.clip_image import ClipImageEncoder
 from openreels.encoders.umt5 import UMT5TextEncoder
 from openreels.encoders.wav2vec import Wav2VecEncoder
 from openreels.flow.unipc import euler_times, unipc
-from openreels.models.wan_keys import CLIP_ORIGINAL, UMT5_ORIGINAL, VAE_ORIGINAL, KeyMap
+from openreels.models.key_map import KeyMap
+from openreels.models.wan_keys import CLIP_ORIGINAL, UMT5_ORIGINAL, VAE_ORIGINAL
 
 
 def renamed(weights: dict[str, Tensor], names: KeyMap, model: torch.nn.Module) -> dict[str, Tensor]:

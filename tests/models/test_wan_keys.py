@@ -2,8 +2,9 @@
 
 import pytest
 
+from openreels.models.key_map import KeyMap
 from openreels.models.wan import SkyReelsV3Transformer
-from openreels.models.wan_keys import TRANSFORMER_ORIGINAL, KeyMap, is_original_transformer, transformer_config
+from openreels.models.wan_keys import TRANSFORMER_ORIGINAL, is_original_transformer, transformer_config
 
 SIZES = {"num_attention_heads": 2, "attention_head_dim": 16, "text_dim": 12, "freq_dim": 16, "ffn_dim": 48}
 SIZES |= {"num_layers": 2}

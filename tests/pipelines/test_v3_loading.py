@@ -19,8 +19,9 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5Enco
 from openreels.encoders.text import train_tokenizer
 from openreels.encoders.umt5 import UMT5TextEncoder
 from openreels.encoders.wav2vec import Wav2VecEncoder
+from openreels.models.key_map import KeyMap
 from openreels.models.wan import SkyReelsV3Transformer
-from openreels.models.wan_keys import CLIP_ORIGINAL, TRANSFORMER_ORIGINAL, UMT5_ORIGINAL, VAE_ORIGINAL, KeyMap
+from openreels.models.wan_keys import CLIP_ORIGINAL, TRANSFORMER_ORIGINAL, UMT5_ORIGINAL, VAE_ORIGINAL
 from openreels.pipelines.v3.loading import (
     PIPELINES,
     detect,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from openreels.cli.options import AsJson, Guidance, Negative, Seed, Size, Steps
+
+if TYPE_CHECKING:
+    from openreels.request import Request
 
 app = typer.Typer()
 
@@ -26,7 +30,7 @@ def extend(
         typer.Option(
             metavar="KIND",
             help="Cut to a new shot: cut-in, cut-out, multi-angle, shot-reverse-shot, cut-away, or none, as the prompt "
-            "says. (default: the shot goes on)",
+            "says; auto: whether and how is decided from prompt and clip. (default: the shot goes on)",
         ),
     ] = None,
     resolution: Size = None,
@@ -58,4 +62,15 @@ def extend(
         "shift": shift,
         "negative": negative,
     }
-    make(request_of(fields), model, output, as_json)
+    make(request_of(fields), model, output, as_json, enhance=decided)
+
+
+def decided(request: Request) -> Request:
+    """With the transition that "auto" stands for, which the user is told."""
+    if request.transition != "auto":
+        return request
+    from openreels.shots.transition import decide
+
+    request, choice = decide(request)
+    print(f"openreels: transition {choice.kind}: {choice.why}.", file=sys.stderr)
+    return request

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from openreels.cli.options import AsJson, Guidance, Negative, Seed, Steps
+from openreels.cli.options import (
+    AsJson,
+    Enhance,
+    EnhancerModel,
+    EnhancerName,
+    EnhancerPictures,
+    Guidance,
+    Negative,
+    Seed,
+    Steps,
+)
 
 app = typer.Typer()
 
@@ -36,9 +46,14 @@ def generate(
     ] = None,
     no_audio: Annotated[bool, typer.Option("--no-audio", help="Video without sound.")] = False,
     audio_only: Annotated[bool, typer.Option("--audio-only", help="Sound without video.")] = False,
+    enhance: Enhance = None,
+    enhancer: EnhancerName = None,
+    enhancer_model: EnhancerModel = None,
+    enhancer_pictures: EnhancerPictures = False,
     as_json: AsJson = False,
 ) -> None:
     """Generate a video with its sound from a prompt."""
+    from openreels.cli.enhancing import enhancing
     from openreels.cli.making import make, request_of
     from openreels.request import RequestError
 
@@ -58,7 +73,8 @@ def generate(
         "references": [reference_of(text) for text in ref or ()],
         "modality": "video" if no_audio else "audio" if audio_only else "video+audio",
     }
-    make(request_of(fields), model, output, as_json)
+    rewrite = enhancing(enhance, enhancer, enhancer_model, enhancer_pictures, model, quiet=as_json)
+    make(request_of(fields), model, output, as_json, enhance=rewrite)
 
 
 def reference_of(text: str) -> dict[str, str]:

@@ -13,12 +13,15 @@ app = typer.Typer()
 @app.command()
 def inspect(
     clip: Annotated[Path, typer.Argument(metavar="CLIP", help="A video, picture or sound file.", show_default=False)],
+    shots: Annotated[bool, typer.Option("--shots", help="Find its shots and the kinds of its cuts.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Say what is in a file: streams, length, loudness, and the recipe that made it."""
     from openreels.cli.terminal import show_facts, show_json
 
     facts = facts_of(clip)
+    if shots:
+        facts["shots"] = shots_of(clip, as_json)
     (show_json if as_json else show_facts)(facts)
 
 
@@ -43,3 +46,24 @@ def facts_of(path: Path) -> dict[str, Any]:
         levels = {"loudness_lufs": loudness(clip.audio, clip.sample_rate), "peak_dbfs": peak(clip.audio)}
         facts |= {name: round(level, 2) if isfinite(level) else None for name, level in levels.items()}
     return facts | ({"recipe": asdict(recipe)} if recipe else {"metadata": dict(header.metadata)})
+
+
+def shots_of(path: Path, as_json: bool) -> list[dict[str, Any]] | dict[str, str]:
+    """Every shot as data, or as a line for people. Raises MediaError where there are no pictures."""
+    from dataclasses import asdict
+
+    from openreels.media import Clip
+    from openreels.media.error import MediaError
+    from openreels.shots import SINGLE_SHOT, detect_shots
+
+    clip = Clip.open(path)
+    if clip.frames is None:
+        raise MediaError(f"{path} holds sound alone, so it has no shots")
+    found = detect_shots(clip.frames, clip.fps)
+    if as_json:
+        return [asdict(shot) for shot in found]
+    return {
+        str(number): f"{shot.start:.2f} to {shot.end:.2f} s"
+        + (f", after a {shot.cut} ({shot.confidence:.0%} sure)" if shot.cut != SINGLE_SHOT else "")
+        for number, shot in enumerate(found, 1)
+    }

@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AsJson", "Guidance", "Negative", "Seed", "Size", "Steps"]
+__all__ = [
+    "AsJson",
+    "Enhance",
+    "EnhancerModel",
+    "EnhancerName",
+    "EnhancerPictures",
+    "Guidance",
+    "Negative",
+    "Seed",
+    "Size",
+    "Steps",
+]
 
 Seed = Annotated[str | None, typer.Option(metavar="N", help="The same seed, the same clip. (default: 0)")]
 Steps = Annotated[str | None, typer.Option(metavar="N", help="Sampling steps. (default: the model's)")]
@@ -19,3 +30,25 @@ Guidance = Annotated[
 Negative = Annotated[str | None, typer.Option(metavar="TEXT", help="What not to see or hear.")]
 Size = Annotated[str | None, typer.Option(metavar="480p|540p|720p", help="Short side. (default: 720p)")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+Enhance = Annotated[
+    bool | None,
+    typer.Option(
+        "--enhance/--no-enhance",
+        help="Write a structured caption from the prompt; it is shown and stored. (default: for models that know them)",
+        show_default=False,
+    ),
+]
+EnhancerName = Annotated[
+    str | None,
+    typer.Option(
+        "--enhancer",
+        metavar="NAME",
+        help="Who writes it: a chat endpoint such as http://localhost:8000/v1, a folder or a hub id of a chat model. "
+        "(default: embedded, rules without a model)",
+    ),
+]
+EnhancerModel = Annotated[
+    str | None, typer.Option("--enhancer-model", metavar="NAME", help="What the endpoint calls its model.")
+]
+EnhancerPictures = Annotated[bool, typer.Option("--enhancer-pictures", help="Show the endpoint the references too.")]

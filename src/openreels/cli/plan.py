@@ -11,7 +11,8 @@ import typer
 from openreels.cli.terminal import number_above_zero, whole_number
 
 if TYPE_CHECKING:
-    from openreels.pipelines.v3.planning import Estimate, Gpu, Job
+    from openreels.hardware import Estimate, Gpu
+    from openreels.pipelines.v3.planning import Job, Model
 
 app = typer.Typer()
 
@@ -20,7 +21,13 @@ GB = 1e9
 
 @app.command()
 def plan(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="r2v, v2v, v2v-shot, a2v, the hub id of one; pocket.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="r2v, v2v, v2v-shot, a2v, the hub id or the folder of one; full, full-hv1, mid, pocket.",
+        ),
+    ],
     gpu: Annotated[
         str, typer.Option(metavar="4090|5090|A100-40|A100-80|H100|H200|B200", help="On which GPU.")
     ] = "4090",
@@ -37,36 +44,74 @@ def plan(
         int, typer.Option(metavar="N", parser=whole_number(1, 4), help="Reference pictures, of r2v.")
     ] = 1,
     speakers: Annotated[int, typer.Option(metavar="N", parser=whole_number(1, 8), help="Who speaks, of a2v.")] = 1,
+    new_shot: Annotated[bool, typer.Option("--new-shot", help="Of an extension: a new shot instead of more.")] = False,
     ram: Annotated[
         float | None, typer.Option(metavar="GB", parser=number_above_zero, help="Of the machine. (default: enough)")
     ] = None,
+    train: Annotated[
+        bool,
+        typer.Option("--train", help="The paper's schedule of training instead; of full, full-hv1, mid."),
+    ] = False,
+    gpus: Annotated[int, typer.Option(metavar="N", parser=whole_number(1, 10**6), help="With --train.")] = 64,
+    context: Annotated[
+        int, typer.Option(metavar="N", parser=whole_number(1, 1024), help="With --train: GPUs that share a clip.")
+    ] = 1,
+    clips: Annotated[
+        int, typer.Option(metavar="N", parser=whole_number(1, 1024), help="With --train: in a micro-batch.")
+    ] = 1,
+    price: Annotated[
+        float, typer.Option(metavar="P", parser=number_above_zero, help="With --train: of a GPU hour.")
+    ] = 2.0,
     official: Annotated[bool, typer.Option("--official", help="As the release plans its passes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Say what a request takes on a GPU, and where to place the networks there, before anything is loaded."""
+    """Say what a request takes on a GPU and where to place its networks, or what training takes; loads nothing."""
+    from openreels.cli.plan_v4 import PRESETS, plan_request, plan_training
     from openreels.cli.terminal import show_json
+    from openreels.hardware import GPUS, choose
     from openreels.pipelines.v3 import planning
     from openreels.request import RequestError, shown
 
     if model == "pocket":
         show_pocket(as_json)
         return
-    if gpu not in planning.GPUS:
-        raise RequestError(f"--gpu must be one of {', '.join(planning.GPUS)}, not {shown(gpu)}")
+    if gpu not in GPUS:
+        raise RequestError(f"--gpu must be one of {', '.join(GPUS)}, not {shown(gpu)}")
+    if train and model not in PRESETS:
+        raise RequestError(f"--train is for {', '.join(PRESETS)}, not for {shown(model)}")
     try:
+        if train:
+            plan_training(model, gpu, gpus, context, clips, price, as_json)
+            return
+        if model in PRESETS:
+            plan_request(model, gpu, resolution, duration, aspect, steps, guidance, ram, as_json)
+            return
+        kind = model_of(model, new_shot)
         job = planning.job_of(
-            model, resolution, duration, aspect, steps, guidance, references, speakers, official=official
+            kind, resolution, duration, aspect, steps, guidance, references, speakers, official=official
         )
     except ValueError as error:
         raise RequestError(str(error)) from error
-    chosen_gpu = planning.GPUS[gpu]
+    chosen_gpu = GPUS[gpu]
     limit = float("inf") if ram is None else ram * GB
     found = planning.estimates(job, chosen_gpu, limit)
-    pick = planning.choose(found, chosen_gpu, limit)
+    pick = choose(found, chosen_gpu, limit)
     if as_json:
         show_json(as_facts(job, gpu, chosen_gpu, found, pick, limit) | {"assumptions": dict(planning.ASSUMPTIONS)})
     else:
         show(job, gpu, chosen_gpu, found, pick, limit)
+
+
+def model_of(name: str, new_shot: bool) -> Model:
+    """By a short name, a hub id or a folder. Raises ValueError."""
+    from openreels.pipelines.v3 import planning
+
+    if Path(name).is_dir():
+        from openreels.pipelines.v3.loading import detect, planned
+
+        return planned(detect(name), new_shot)
+    model = planning.model_of(name)
+    return planning.MODELS["v2v-shot"] if new_shot and model.name == "v2v" else model
 
 
 def as_facts(
@@ -74,19 +119,6 @@ def as_facts(
 ) -> dict[str, Any]:
     """Everything in bytes, FLOPs and seconds."""
     from dataclasses import asdict
-
-    def facts(each: Estimate) -> dict[str, Any]:
-        return {
-            "name": each.placement.name,
-            **asdict(each.placement),
-            "vram": {phase: round(size) for phase, size in each.vram.items()},
-            "peak_vram": round(each.peak_vram),
-            "ram_loading": round(each.ram_loading),
-            "ram": round(each.ram),
-            "estimated_seconds": {what: round(seconds, 2) for what, seconds in each.seconds.items()},
-            "estimated_total_seconds": round(each.total_seconds, 2),
-            "fits": each.fits(chosen_gpu, limit),
-        }
 
     return {
         "model": job.model.name,
@@ -100,8 +132,24 @@ def as_facts(
         "tokens": [each.sequence.tokens for each in job.passes],
         "flops": flops(job),
         "forward_bytes": job.forward_bytes,
-        "placements": [facts(each) for each in found],
-        "pick": None if pick is None else facts(pick),
+        "placements": [placement_facts(each, chosen_gpu, limit) for each in found],
+        "pick": None if pick is None else placement_facts(pick, chosen_gpu, limit),
+    }
+
+
+def placement_facts(each: Estimate, gpu: Gpu, limit: float) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "name": each.placement.name,
+        **asdict(each.placement),
+        "vram": {phase: round(size) for phase, size in each.vram.items()},
+        "peak_vram": round(each.peak_vram),
+        "ram_loading": round(each.ram_loading),
+        "ram": round(each.ram),
+        "estimated_seconds": {what: round(seconds, 2) for what, seconds in each.seconds.items()},
+        "estimated_total_seconds": round(each.total_seconds, 2),
+        "fits": each.fits(gpu, limit),
     }
 
 
@@ -140,6 +188,10 @@ def show(job: Job, gpu: str, chosen_gpu: Gpu, found: Iterable[Estimate], pick: E
             "gpu": f"{gpu}: {chosen_gpu.name}, {chosen_gpu.memory / GB:.0f} GB",
         }
     )
+    show_placements(found, pick, chosen_gpu, limit)
+
+
+def show_placements(found: Iterable[Estimate], pick: Estimate | None, chosen_gpu: Gpu, limit: float) -> None:
     print()
     print(f"  {'placement':<32}{'VRAM GB':>9}{'RAM GB':>9}{'seconds':>10}  fits")
     for each in found:
@@ -153,7 +205,7 @@ def show(job: Job, gpu: str, chosen_gpu: Gpu, found: Iterable[Estimate], pick: E
     else:
         parts = ", ".join(f"{what} {seconds:.0f}" for what, seconds in pick.seconds.items())
         print(f"Pick: {pick.placement.name}; about {pick.total_seconds:.0f} s ({parts}).")
-    print("Memory is counted, seconds are estimated from data sheets (docs/v3-memory.md); loading is not included.")
+    print("Memory is counted, seconds are estimated from data sheets; loading is not included.")
 
 
 def advice(found: Iterable[Estimate], gpu: Gpu) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from openreels.cli.terminal import Mistake, make_folder, no_library_bars, number_above_zero, one_of, warn, whole_number
+from openreels.cli.train_phases import PHASED_RECIPES, train_in_phases
 from openreels.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+NAMES = ChainMap(PHASED_RECIPES, RECIPES)
 FROZEN = {  # parts that the stages of the transformer build on, and what each leaves in the work folder
     "video_codec": ("video_vae",),
     "audio_codec": ("audio_vae", "vocoder"),
@@ -27,7 +30,7 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            metavar="RECIPE", parser=one_of(RECIPES), help=f"What to train: {', '.join(RECIPES)}.", show_default=False
+            metavar="RECIPE", parser=one_of(NAMES), help=f"What to train: {', '.join(NAMES)}.", show_default=False
         ),
     ],
     workdir: Annotated[
@@ -55,12 +58,61 @@ def train(
         Path | None, typer.Option(metavar="DIR", help="Exported weights to go on from, with --part of a stage.")
     ] = None,
     export: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the finished weights there.")] = None,
+    preset: Annotated[
+        str, typer.Option(metavar="NAME", help="v4: size of the model; see `openreels plan`.")
+    ] = "pocket",
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="v4: cached latents. (default: the world's)")] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(metavar="N", parser=whole_number(1, 10**6), help="v4: clips of a step."),
+    ] = None,
+    micro_batch: Annotated[
+        int, typer.Option(metavar="N", parser=whole_number(1, 10**4), help="v4: clips of one forward pass.")
+    ] = 1,
+    context: Annotated[
+        int,
+        typer.Option(metavar="N", parser=whole_number(1, 1024), help="v4: processes that share a clip."),
+    ] = 1,
+    lora: Annotated[
+        int | None, typer.Option(metavar="RANK", parser=whole_number(1, 1024), help="v4: train an adapter only.")
+    ] = None,
+    learns: Annotated[
+        str | None, typer.Option(metavar="PARTS", help="v4: of video,audio,cross, train these and freeze the rest.")
+    ] = None,
+    audio_weight: Annotated[
+        float, typer.Option(metavar="W", parser=number_above_zero, help="v4: of the audio loss, against 1 for video.")
+    ] = 1.0,
 ) -> None:
     """Train a model from scratch; the same command again goes on where the last one stopped."""
     workdir = workdir or Path("runs") / recipe
     to_train = minutes is not None or steps is not None
     if not to_train and export is None:
         raise Mistake("training needs a budget: --minutes or --steps; or --export, to write what is trained already")
+
+    if recipe in PHASED_RECIPES:
+        if export is not None:
+            raise Mistake(f"--export is not for {recipe}: each phase leaves its weights in the work folder")
+        check_device(device)
+        train_in_phases(
+            recipe,
+            preset,
+            data,
+            processes,
+            workdir=workdir,
+            part=part,
+            steps=steps,
+            minutes=minutes,
+            batch=batch,
+            micro_batch=micro_batch,
+            seed=seed,
+            device=device,
+            context=context,
+            start_from=start_from,
+            lora_rank=lora,
+            learns=tuple(learns.split(",")) if learns else None,
+            audio_weight=audio_weight,
+        )
+        return
 
     from importlib import import_module
 

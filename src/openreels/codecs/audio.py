@@ -6,6 +6,9 @@ pocket does not use `MMAudioVAE` at a tiny config: its front end has no frame sh
 attention spreads every sound over the whole clip, and a step costs several times as much here; a tiny `MMAudioVocoder`
 takes seconds a step on a CPU.
 
+At 44.1 kHz a clip is no whole number of tokens: it has the nearest (the paper's 81 frames at 16 fps: 218.02, so 218).
+What is up to half a token too long is cut, what is too short completed with silence.
+
 Shape legend: see `mel.py`.
 """
 
@@ -21,10 +24,13 @@ from diffusers.models.autoencoders.mmaudio_vocoder import MMAudioVocoder
 from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
+from einops import rearrange
 from torch import Tensor, nn
 
 from openreels.codecs.mel import MelSpec, log_mel
 from openreels.codecs.vocoder import PocketVocoder
+from openreels.media.timing import audio_tokens
 from openreels.types import AudioShape
 
 __all__ = ["AudioCodec", "MMAudioCodec", "PocketAudioCodec", "PocketAudioVAE"]
@@ -114,11 +120,13 @@ class PocketAudioVAE(ModelMixin, ConfigMixin):
         moments_BN2C = self.encoder(picture_BNP.to(self.dtype))
         return DiagonalGaussianDistribution(moments_BN2C.transpose(1, 2))
 
+    @apply_forward_hook
     def encode(self, audio: Tensor, return_dict: bool = True) -> AutoencoderKLOutput | tuple:
         """audio: (B, S) mono waveform in [-1, 1], S a multiple of `latent_hop_length`."""
         posterior = self.encode_mel(log_mel(audio, self.spec))
         return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)
 
+    @apply_forward_hook
     def decode(self, z: Tensor, return_dict: bool = True) -> DecoderOutput | tuple:
         """z: (B, C, N) latents, not normalised. Returns `sample`: (B, M, N * frames_per_token) normalised log-mel."""
         picture_BNP = self.decoder(z.transpose(1, 2).to(self.dtype))
@@ -141,14 +149,19 @@ class AudioCodec:
     """A VAE and its vocoder as one codec: owns normalisation and the arithmetic between samples and tokens.
 
     vae: `encode(audio).latent_dist`, `decode(z).sample`, `latent_hop_length`. vocoder: called on mel, gives `sample`.
+    channels: of the sound, K. Both networks know one: each channel passes through them by itself, and the K latents of
+    a token stand one behind the other, so a second channel costs width and no tokens.
     """
 
     vae_class: ClassVar[type[ModelMixin]]
     vocoder_class: ClassVar[type[ModelMixin]]
 
-    def __init__(self, vae: ModelMixin, vocoder: ModelMixin) -> None:
+    def __init__(self, vae: ModelMixin, vocoder: ModelMixin, channels: int = 1) -> None:
+        if channels < 1:
+            raise ValueError(f"channels of a sound must be 1 (mono) or more, not {channels}")
         self.vae = vae.eval()
         self.vocoder = vocoder.eval()
+        self.channels = channels
 
     @property
     def sample_rate(self) -> int:
@@ -161,7 +174,8 @@ class AudioCodec:
 
     @property
     def latent_channels(self) -> int:
-        return self.vae.config.latent_channels
+        """K times the VAE's."""
+        return self.channels * self.vae.config.latent_channels
 
     def tokens_for(self, samples: int) -> int:
         """Tokens that hold `samples` samples; the last one may be part silence."""
@@ -171,32 +185,50 @@ class AudioCodec:
         return AudioShape(samples, self.sample_rate, self.tokens_for(samples), self.latent_channels)
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the latents, each (C,) or one number."""
+        """Mean and standard deviation of the VAE's latents, each (C,) or one number."""
         raise NotImplementedError
 
     @torch.no_grad()
-    def encode(self, audio_BS: Tensor) -> Tensor:
-        """Mono float32 waveform in [-1, 1] -> float32 latents (B, N, C), about unit variance. Deterministic (mode).
+    def encode(self, audio_BS: Tensor, device: torch.device | str | None = None) -> Tensor:
+        """Float32 waveform in [-1, 1] -> float32 latents (B, N, K * C), about unit variance. Deterministic (mode).
 
-        N = `tokens_for(S)`; a last token that is not full is completed with silence.
+        audio_BS: (B, S), or (B, K, S) where K > 1; mono stands for all channels. N = `tokens_for(S)`.
+        device: where the VAE computes; by default where its weights are (they lie elsewhere while it is offloaded).
         """
-        if audio_BS.ndim != 2 or not audio_BS.shape[1]:
-            raise ValueError(f"audio must be (batch, samples), mono and not empty; got shape {tuple(audio_BS.shape)}.")
+        if audio_BS.ndim == 2 and self.channels > 1:
+            audio_BS = audio_BS[:, None].expand(-1, self.channels, -1)
+        middle = (self.channels,) if self.channels > 1 else ()
+        if audio_BS.ndim < 2 or audio_BS.shape[1:-1] != middle or not audio_BS.shape[-1]:
+            accepted = "(batch, samples), mono" if self.channels == 1 else f"(batch, {self.channels}, samples) or mono"
+            raise ValueError(f"audio must be {accepted} and not empty; got shape {tuple(audio_BS.shape)}.")
+        samples = audio_BS.shape[-1]
         parameter = next(self.vae.parameters())
-        missing = self.tokens_for(audio_BS.shape[1]) * self.samples_per_token - audio_BS.shape[1]
-        audio_BS = nn.functional.pad(audio_BS.to(parameter.device, torch.float32), (0, missing))
-        z_BNC = self.vae.encode(audio_BS).latent_dist.mode().float().transpose(1, 2)
+        mono_BS = audio_BS.reshape(-1, samples).to(device or parameter.device, torch.float32)
+        missing = self.tokens_for(samples) * self.samples_per_token - samples
+        mono_BS = nn.functional.pad(mono_BS, (0, missing))  # less than 0 cuts
+        z_BNC = self.vae.encode(mono_BS).latent_dist.mode().float().transpose(1, 2)
         mean_C, std_C = self._statistics(z_BNC)
-        return (z_BNC - mean_C) / std_C
+        return rearrange((z_BNC - mean_C) / std_C, "(b k) n c -> b n (k c)", k=self.channels)
 
     @torch.no_grad()
-    def decode(self, latents_BNC: Tensor) -> Tensor:
-        """Normalised latents (B, N, C) -> float32 waveform (B, N * samples_per_token) inside [-1, 1]. Deterministic."""
-        latents_BNC = latents_BNC.float()
-        mean_C, std_C = self._statistics(latents_BNC)
-        z_BCN = (latents_BNC * std_C + mean_C).transpose(1, 2).to(next(self.vae.parameters()))
+    def decode(
+        self, latents_BNC: Tensor, samples: int | None = None, device: torch.device | str | None = None
+    ) -> Tensor:
+        """Normalised latents (B, N, K * C) -> float32 waveform inside [-1, 1]. Deterministic.
+
+        Gives (B, S), or (B, K, S) where K > 1. samples: S, cut or completed with silence; by default all of
+        N * `samples_per_token`. device: as in `encode`.
+        """
+        z_BNC = rearrange(latents_BNC.float(), "b n (k c) -> (b k) n c", k=self.channels)
+        mean_C, std_C = self._statistics(z_BNC)
+        parameter = next(self.vae.parameters())
+        z_BCN = (z_BNC * std_C + mean_C).transpose(1, 2).to(device or parameter.device, parameter.dtype)
         mel_BMT = self.vae.decode(z_BCN).sample
-        return self.vocoder(mel_BMT.to(next(self.vocoder.parameters()))).sample[:, 0].float()
+        parameter = next(self.vocoder.parameters())
+        audio_BS = self.vocoder(mel_BMT.to(device or parameter.device, parameter.dtype)).sample[:, 0].float()
+        if samples is not None:
+            audio_BS = nn.functional.pad(audio_BS, (0, samples - audio_BS.shape[1]))
+        return audio_BS if self.channels == 1 else audio_BS.unflatten(0, (-1, self.channels))
 
     def to(self, *args, **kwargs) -> Self:
         self.vae.to(*args, **kwargs)
@@ -239,10 +271,27 @@ class PocketAudioCodec(AudioCodec):
 
 
 class MMAudioCodec(AudioCodec):
-    """44.1 kHz, 1,024 samples a token: diffusers' `MMAudioVAE` and `MMAudioVocoder`, for the full-size presets."""
+    """44.1 kHz, 1,024 samples a token: diffusers' `MMAudioVAE` and `MMAudioVocoder`, for the full-size presets.
+
+    The VAE's spectrum reflects 768 samples at either end, so it takes one token of sound or more; its attention sees
+    the whole clip, its latents have the mode in `latent_dist` and unit variance after `scaling_factor`.
+    """
 
     vae_class = MMAudioVAE
     vocoder_class = MMAudioVocoder
+
+    def __init__(self, vae: MMAudioVAE, vocoder: MMAudioVocoder, channels: int = 1) -> None:
+        super().__init__(vae, vocoder, channels)
+        self.vae.mel_converter.float()  # a spectrum exists in float32 alone (torch.stft), whatever the networks take
+
+    def to(self, *args, **kwargs) -> Self:
+        super().to(*args, **kwargs)
+        self.vae.mel_converter.float()
+        return self
+
+    def tokens_for(self, samples: int) -> int:
+        """The nearest whole number, at least one."""
+        return audio_tokens(samples, self.samples_per_token)
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         return like.new_zeros(()), like.new_tensor(1 / self.vae.config.scaling_factor)

@@ -1,10 +1,14 @@
-"""Video codec: frames <-> normalised latents, 4 frames x 16 x 16 pixels to one position of 32 channels.
+"""Video codec: frames <-> normalised latents, behind one adapter for every causal video autoencoder.
 
-`PocketVideoVAE` has the geometry, the causality and the interface of `AutoencoderKLHunyuanVideo15` (which the full
-preset uses) but works on pixel-shuffled groups of four frames: on two CPU cores the library's class, with its 3D
-convolutions at full resolution, trains an order of magnitude slower (figures in docs/log.md).
+`VideoCodec` drives `AutoencoderKLHunyuanVideo15` (16 x 16 pixels, 32 channels: the full preset's),
+`AutoencoderKLHunyuanVideo` (8 x 8, 16 channels), `AutoencoderKLWan` (8 x 8 or 16 x 16) and the pocket's own; all make
+one latent frame of the first frame and one of each four after it.
 
-Notable features
+`PocketVideoVAE` has the geometry, the causality and the interface of `AutoencoderKLHunyuanVideo15` but works on
+pixel-shuffled groups of four frames: on two CPU cores the library's class, with its 3D convolutions at full resolution,
+trains an order of magnitude slower (figures in docs/log.md).
+
+Notable features of the pocket's
     - the first frame is a group of its own (a still image is a video of one frame);
     - causal in time: latent frame f depends on frames up to 4 f only, so a prefix of a video encodes to a prefix;
     - all heavy work happens at 1/4 resolution and below.
@@ -16,15 +20,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import ClassVar
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from einops import rearrange
 from torch import Tensor, nn
 
+from openreels.media.timing import latent_frames
+from openreels.nn.patches import latents_from_tokens, tokens_from_latents
 from openreels.types import VideoShape
 
 __all__ = ["PocketVideoVAE", "VideoCodec"]
@@ -108,6 +116,8 @@ class PocketVideoVAE(ModelMixin, ConfigMixin):
     """
 
     _supports_gradient_checkpointing = False
+    temporal_compression_ratio: ClassVar = GROUP
+    spatial_compression_ratio: ClassVar = 16
 
     @register_to_config
     def __init__(
@@ -147,6 +157,7 @@ class PocketVideoVAE(ModelMixin, ConfigMixin):
             }
         )
 
+    @apply_forward_hook
     def encode(self, x: Tensor, return_dict: bool = True) -> AutoencoderKLOutput | tuple:
         frames = x.shape[2]
         if (frames - 1) % GROUP or x.shape[3] % 16 or x.shape[4] % 16:
@@ -163,6 +174,7 @@ class PocketVideoVAE(ModelMixin, ConfigMixin):
         posterior = DiagonalGaussianDistribution(moments)
         return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)
 
+    @apply_forward_hook
     def decode(self, z: Tensor, return_dict: bool = True) -> DecoderOutput | tuple:
         latent_frames = z.shape[2]
         h = rearrange(z, "b c f y x -> (b f) c y x").contiguous(memory_format=torch.channels_last)
@@ -183,54 +195,105 @@ class PocketVideoVAE(ModelMixin, ConfigMixin):
 class VideoCodec:
     """Adapter around a causal video autoencoder: owns normalisation, layout and latent-shape arithmetic.
 
-    vae: any class with `encode(x).latent_dist`, `decode(z).sample` and config `latents_mean`, `latents_std`.
+    vae: any class with `encode(x).latent_dist`, `decode(z).sample` on (B, 3, T, H, W) in [-1, 1], and a config that
+    says how its latents come to unit variance: `latents_mean` and `latents_std` per channel, or one `scaling_factor`.
+    patch: latent positions per token, in height and in width (`nn/patches.py`); N, Y, X and C of shapes count tokens.
     """
 
-    vae: PocketVideoVAE
-    temporal_factor: int = 4
-    spatial_factor: int = 16
+    vae: ModelMixin
+    patch: int = 1
+
+    def __post_init__(self) -> None:
+        # One video at a time: less memory, and HunyuanVideo-1.5's class cannot take two (diffusers 0.42.1: the mask of
+        # its attention lacks an axis).
+        if hasattr(self.vae, "use_slicing"):
+            self.vae.enable_slicing()
+
+    @property
+    def temporal_factor(self) -> int:
+        """Frames per latent frame, after the first."""
+        # Wan keeps its factors and channels in its config, under names of its own.
+        return self.vae.config.get("scale_factor_temporal") or self.vae.temporal_compression_ratio
+
+    @property
+    def spatial_factor(self) -> int:
+        """Pixels per token, in height and in width."""
+        return self.patch * (self.vae.config.get("scale_factor_spatial") or self.vae.spatial_compression_ratio)
+
+    @property
+    def latent_channels(self) -> int:
+        """Of a token."""
+        return self.patch**2 * (self.vae.config.get("z_dim") or self.vae.config.latent_channels)
+
+    @property
+    def tiling(self) -> bool:
+        """Work in overlapping tiles: less memory, not exactly the same pixels. Raises ValueError where it cannot."""
+        return getattr(self.vae, "use_tiling", False)
+
+    @tiling.setter
+    def tiling(self, on: bool) -> None:
+        if not hasattr(self.vae, "use_tiling"):
+            raise ValueError(f"tiling: {type(self.vae).__name__} works in one piece and has no tiles to switch on")
+        self.vae.enable_tiling() if on else self.vae.disable_tiling()
 
     def shape(self, frames: int, height: int, width: int, fps: Fraction) -> VideoShape:
         """Latent shape of a video; raises ValueError where the codec could not take it."""
-        if (frames - 1) % self.temporal_factor or height % self.spatial_factor or width % self.spatial_factor:
-            raise ValueError(f"{frames} x {height} x {width}: need 4k+1 frames, height and width multiples of 16")
+        group, side = self.temporal_factor, self.spatial_factor
+        if frames < 1 or height < 1 or width < 1 or (frames - 1) % group or height % side or width % side:
+            raise ValueError(
+                f"{frames} x {height} x {width}: need {group}k+1 frames, height and width multiples of {side}"
+            )
         return VideoShape(
             frames=frames,
             height=height,
             width=width,
             fps=fps,
-            latent_frames=(frames - 1) // self.temporal_factor + 1,
-            latent_height=height // self.spatial_factor,
-            latent_width=width // self.spatial_factor,
-            latent_channels=self.vae.config.latent_channels,
+            latent_frames=latent_frames(frames, group),
+            latent_height=height // side,
+            latent_width=width // side,
+            latent_channels=self.latent_channels,
         )
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        mean, std = self.vae.config.latents_mean, self.vae.config.latents_std
-        if mean is None or std is None:
+        """Mean and standard deviation of the VAE's latents, ready to meet (B, C, F, Y, X)."""
+        config = self.vae.config
+        if "scaling_factor" in config:
+            return like.new_zeros(()), like.new_tensor(1 / config.scaling_factor)
+        if config.latents_mean is None or config.latents_std is None:
             raise ValueError("this video autoencoder has no latent statistics: train it to the end, or set them")
-        return like.new_tensor(mean), like.new_tensor(std)
-
-    @torch.no_grad()
-    def encode(self, frames_BTHWC: Tensor) -> Tensor:
-        """uint8 frames (B, T, H, W, 3) -> float32 latents (B, F * Y * X, C), about unit variance; no sampling."""
-        parameter = next(self.vae.parameters())
-        x = rearrange(frames_BTHWC.to(parameter.device), "b t h w c -> b c t h w").to(parameter.dtype) / 127.5 - 1
-        z_BNC = rearrange(self.vae.encode(x).latent_dist.mode().float(), "b c f y x -> b (f y x) c")
-        mean_C, std_C = self._statistics(z_BNC)
-        return (z_BNC - mean_C) / std_C
-
-    @torch.no_grad()
-    def decode(self, latents_BNC: Tensor, shape: VideoShape) -> Tensor:
-        """Normalised latents (B, F * Y * X, C) -> uint8 frames (B, T, H, W, 3)."""
-        parameter = next(self.vae.parameters())
-        mean_C, std_C = self._statistics(latents_BNC.float())
-        z = rearrange(
-            latents_BNC.float() * std_C + mean_C,
-            "b (f y x) c -> b c f y x",
-            f=shape.latent_frames,
-            y=shape.latent_height,
+        mean, std = (
+            like.new_tensor(values)[:, None, None, None] for values in (config.latents_mean, config.latents_std)
         )
-        x = self.vae.decode(z.to(parameter)).sample.float()
+        return mean, std
+
+    @torch.no_grad()
+    def encode(
+        self,
+        frames_BTHWC: Tensor,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """uint8 frames (B, T, H, W, 3) -> float32 latents (B, F * Y * X, C), about unit variance.
+
+        The mean of the posterior, or with a generator a sample of it. device: where the VAE computes; by default where
+        its weights are (they lie elsewhere while it is offloaded). Raises ValueError for sizes it cannot take.
+        """
+        self.shape(*frames_BTHWC.shape[1:4], Fraction(1))
+        parameter = next(self.vae.parameters())
+        x = frames_BTHWC.to(device or parameter.device)
+        x = rearrange(x, "b t h w c -> b c t h w").to(parameter.dtype) / 127.5 - 1
+        posterior = self.vae.encode(x).latent_dist
+        z_BCFYX = (posterior.mode() if generator is None else posterior.sample(generator)).float()
+        mean, std = self._statistics(z_BCFYX)
+        return tokens_from_latents((z_BCFYX - mean) / std, self.patch)
+
+    @torch.no_grad()
+    def decode(self, latents_BNC: Tensor, shape: VideoShape, device: torch.device | str | None = None) -> Tensor:
+        """Normalised latents (B, F * Y * X, C) -> uint8 frames (B, T, H, W, 3). device: as in `encode`."""
+        parameter = next(self.vae.parameters())
+        z_BCFYX = latents_from_tokens(latents_BNC.float(), shape.latent_frames, shape.latent_height, self.patch)
+        mean, std = self._statistics(z_BCFYX)
+        z = z_BCFYX * std + mean
+        x = self.vae.decode(z.to(device or parameter.device, parameter.dtype)).sample.float()
         frames = ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return rearrange(frames, "b c t h w -> b t h w c")

@@ -1,7 +1,7 @@
 """The pocket text encoder: byte-level BPE and a tiny T5 encoder, pretrained on captions of the world, then frozen.
 
 Any UTF-8 prompt is accepted: what the vocabulary does not know falls apart into bytes, never into "unknown".
-The full preset puts a multimodal LLM in this place; both return a `Context`.
+The full preset puts a multimodal LLM in this place (`multimodal.py`); both return a `Context`.
 
 Legend: B batch, L text tokens, D width.
 """
@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
+from openreels.encoders.prompt import PromptParts
 from openreels.types import Context
 
 __all__ = ["TextEncoder", "new_text_encoder", "train_tokenizer"]
@@ -43,9 +44,10 @@ class TextEncoder:
         )
         return batch.input_ids, batch.attention_mask
 
-    def read(self, tokens_BL: Tensor, mask_BL: Tensor) -> Context:
-        """(B, L, D) hidden states in float32 of what `tokenize` returned."""
-        tokens_BL, mask_BL = tokens_BL.to(self.model.device), mask_BL.to(self.model.device)
+    def read(self, tokens_BL: Tensor, mask_BL: Tensor, device: torch.device | None = None) -> Context:
+        """(B, L, D) hidden states in float32 of what `tokenize` returned. device: as in `encode`."""
+        device = device or self.model.device
+        tokens_BL, mask_BL = tokens_BL.to(device), mask_BL.to(device)
         hidden_BLD = self.model(input_ids=tokens_BL, attention_mask=mask_BL).last_hidden_state
         return Context(hidden_BLD.float(), mask_BL.bool())
 
@@ -54,9 +56,21 @@ class TextEncoder:
         return self.read(*self.tokenize(prompts))
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> Context:
-        """The same without gradients."""
-        return self(prompts)
+    def encode(self, prompts: Sequence[str | PromptParts], device: torch.device | None = None) -> Context:
+        """The same without gradients.
+
+        device: where the model computes; by default where its weights are (they lie elsewhere while it is offloaded).
+        Raises ValueError for prompts with media: this encoder reads text.
+        """
+        texts = []
+        for prompt in prompts:
+            if isinstance(prompt, PromptParts) and prompt.media:
+                raise ValueError("the prompt names media, and this text encoder reads text only")
+            texts.append(prompt.text if isinstance(prompt, PromptParts) else prompt)
+        return self.read(*self.tokenize(texts), device)
+
+    def park(self) -> None:
+        """Stays where it is: a few megabytes need no room made for them (a multimodal encoder's gigabytes do)."""
 
     def save_pretrained(self, folder: Path) -> None:
         self.tokenizer.save_pretrained(folder / "tokenizer")

@@ -6,7 +6,7 @@ Legend: B batch, N tokens, C channels, L text tokens.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,14 +18,12 @@ __all__ = ["Guidance", "Velocities", "stack_states"]
 Velocities = tuple[Tensor | None, Tensor | None]
 Model = Callable[[StreamState | None, StreamState | None, Context, Tensor | None], Velocities]
 
-BATCHED = ("noisy_BNC", "given_BNC", "mask_BN1", "time_B", "reference_BRC")
-
 
 def stack_states(state: StreamState | None, copies: int) -> StreamState | None:
     """The same state several times along the batch."""
     if state is None or copies == 1:
         return state
-    return replace(state, **{name: torch.cat([getattr(state, name)] * copies) for name in BATCHED})
+    return state.rows(torch.arange(state.noisy_BNC.shape[0], device=state.noisy_BNC.device).repeat(copies))
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Guidance:
             rows.append((negative, 1.0))
         if self.cross_modal != 1 and joint:
             rows.append((prompt, 0.0))
-        context = _concatenate([context for context, _ in rows])
+        context = Context.stack([context for context, _ in rows])
         batch = prompt.hidden_BLD.shape[0]
         tie_B = torch.tensor([tie for _, tie in rows]).repeat_interleave(batch).to(prompt.hidden_BLD.device)
         predictions = model(
@@ -68,11 +66,3 @@ class Guidance:
             return guided
 
         return combine(predictions[0]), combine(predictions[1])
-
-
-def _concatenate(contexts: list[Context]) -> Context:
-    """Contexts of different lengths along the batch, padded with masked tokens."""
-    length = max(c.hidden_BLD.shape[1] for c in contexts)
-    hidden = [torch.nn.functional.pad(c.hidden_BLD, (0, 0, 0, length - c.hidden_BLD.shape[1])) for c in contexts]
-    mask = [torch.nn.functional.pad(c.mask_BL, (0, length - c.mask_BL.shape[1])) for c in contexts]
-    return Context(torch.cat(hidden), torch.cat(mask))

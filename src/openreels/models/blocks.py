@@ -25,17 +25,20 @@ class StreamInputs:
     """What stays the same through all layers of one tower.
 
     time_BGD: embeddings of the distinct times (references at t = 1, then the generated tokens).
-    counts: tokens of each group. rotary: of the modality tokens. text_bias: (B, 1, 1, L), 0 or very negative.
+    counts: tokens of each group. rotary: of the modality tokens.
+    text_bias: (B, 1, 1, L), 0 or very negative; None where all of the text is real.
     """
 
     time_BGD: Tensor
     counts: tuple[int, ...]
     rotary: RotaryTable
-    text_bias: Tensor
+    text_bias: Tensor | None
 
     @property
-    def joint_bias(self) -> Tensor:
+    def joint_bias(self) -> Tensor | None:
         """Bias over the keys of joint attention: modality tokens are all visible, then the text's own mask."""
+        if self.text_bias is None:
+            return None
         return nn.functional.pad(self.text_bias, (sum(self.counts), 0))
 
 

@@ -22,6 +22,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from openreels.models.key_map import some_of
+
 __all__ = ["GGUFFile", "PthFile", "SafetensorsFiles", "TensorSource", "load_strictly", "open_tensors", "read_json"]
 
 Shape = tuple[int, ...]
@@ -231,11 +233,6 @@ def _without_ones(shape: Sequence[int]) -> Shape:
 
 def _complain(model: str, where: str, missing: list[str], unexpected: list[str], wrong: list[str]) -> None:
     parts = [("missing", missing), ("unexpected", unexpected), ("wrong shape", wrong)]
-    found = [f"{what}: {_some(names)}" for what, names in parts if names]
+    found = [f"{what}: {some_of(names)}" for what, names in parts if names]
     if found:
         raise ValueError(f"the weights in {where} do not fit {model}; {'; '.join(found)}.")
-
-
-def _some(names: list[str], most: int = 20) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

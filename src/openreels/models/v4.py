@@ -14,6 +14,7 @@ axes.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -24,30 +25,62 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from openreels.models.blocks import DualStreamBlock, SingleStreamBlock, StreamInputs
+from openreels.models.context import ContextSources, TextRefiner, two_layers
 from openreels.nn.attention import CrossAttention, TimeDistanceBias, key_mask_bias
-from openreels.nn.modulation import AdaptiveNorm, TimeEmbedding, per_token
+from openreels.nn.linear import ZeroLinear
+from openreels.nn.modulation import AdaptiveNorm, NumberEmbedding, TimeEmbedding, per_token
 from openreels.nn.rope import rotary_table
-from openreels.types import Context, StreamState
+from openreels.types import Context, HiddenStates, StreamState
 
 __all__ = ["SkyReelsV4Transformer"]
 
 
+@dataclass(frozen=True)
+class Entrances:
+    """What of the context a tower reads besides one linear layer for the text; the default is nothing.
+
+    refiner_layers, num_heads: of the text refiner. *_dim: widths of the sources. guidance: of a distilled model.
+    """
+
+    refiner_layers: int = 0
+    num_heads: int = 1
+    glyph_dim: int | None = None
+    image_dim: int | None = None
+    pooled_dim: int | None = None
+    guidance: bool = False
+
+
 class Tower(nn.Module):
-    """The ends of one modality's branch: how its state enters as tokens and leaves as a velocity."""
+    """The ends of one modality's branch: how its state and the context enter as tokens, and a velocity leaves."""
 
     def __init__(
-        self, channels: int, dim: int, text_dim: int, modulation_rank: int | None, given: bool, gaussian_skip: bool
+        self,
+        channels: int,
+        dim: int,
+        text_dim: int,
+        modulation_rank: int | None,
+        given: bool,
+        gaussian_skip: bool,
+        entrances: Entrances,
     ):
         super().__init__()
         self.given, self.gaussian_skip = given, gaussian_skip
         self.embed = nn.Linear(2 * channels + 1 if given else channels, dim)
         self.embed_time = TimeEmbedding(dim)
-        self.embed_text = nn.Sequential(nn.LayerNorm(text_dim), nn.Linear(text_dim, dim))
+        if entrances.refiner_layers:
+            self.embed_text = TextRefiner(text_dim, dim, entrances.num_heads, entrances.refiner_layers)
+        else:
+            self.embed_text = nn.Sequential(nn.LayerNorm(text_dim), nn.Linear(text_dim, dim))
+        self.sources = self.embed_pooled = self.embed_guidance = None
+        if entrances.glyph_dim or entrances.image_dim:
+            self.sources = ContextSources(dim, entrances.glyph_dim, entrances.image_dim)
+        if entrances.pooled_dim:
+            self.embed_pooled = two_layers(entrances.pooled_dim, dim, dim)
+        if entrances.guidance:
+            self.embed_guidance = NumberEmbedding(dim)
         self.norm_out = nn.LayerNorm(dim, eps=1e-6, elementwise_affine=False)
         self.modulation_out = AdaptiveNorm(dim, 2, modulation_rank)
-        self.to_velocity = nn.Linear(dim, channels)
-        nn.init.zeros_(self.to_velocity.weight)
-        nn.init.zeros_(self.to_velocity.bias)
+        self.to_velocity = ZeroLinear(dim, channels)
 
     def tokens(self, state: StreamState) -> Tensor:
         """(B, R + N, D): references, then the tokens to generate."""
@@ -61,19 +94,43 @@ class Tower(nn.Module):
         clean = torch.cat([reference, reference, torch.ones_like(reference[..., :1])], dim=-1)
         return self.embed(torch.cat([clean, generated], dim=1))
 
+    def text(self, context: Context, time_B: Tensor) -> HiddenStates:
+        """The context's tokens at the model's width, (B, L, D): glyph and image states first where there are some."""
+        refined = isinstance(self.embed_text, TextRefiner)
+        text_BLD = self.embed_text(context, time_B) if refined else self.embed_text(context.hidden_BLD)
+        text = HiddenStates(text_BLD, context.mask_BL)
+        return text if self.sources is None else self.sources(text, context)
+
     def inputs(
-        self, state: StreamState, axis_dims: tuple[int, ...], theta: float, text_mask_BL: Tensor
+        self,
+        state: StreamState,
+        axis_dims: tuple[int, ...],
+        theta: float,
+        text_mask_BL: Tensor,
+        context: Context | None = None,
     ) -> StreamInputs:
         times_BG = state.time_B[:, None]
         if state.references:
             times_BG = torch.cat([torch.ones_like(times_BG), times_BG], dim=1)
         positions_NP = torch.cat([state.reference_positions_RP, state.positions_NP])
+        # Flash attention takes no bias. On a CPU there is nothing to win, and kernels differ in the last bits.
+        plain = text_mask_BL.device.type not in ("cpu", "meta") and bool(text_mask_BL.all())
         return StreamInputs(
-            time_BGD=self.embed_time(times_BG),
+            time_BGD=self._conditioned(self.embed_time(times_BG), context),
             counts=(state.references, state.tokens) if state.references else (state.tokens,),
             rotary=rotary_table(positions_NP, axis_dims, theta),
-            text_bias=key_mask_bias(text_mask_BL, torch.float32),
+            text_bias=None if plain else key_mask_bias(text_mask_BL, torch.float32),
         )
+
+    def _conditioned(self, time_BGD: Tensor, context: Context | None) -> Tensor:
+        """The times' embeddings, with those of the whole prompt and of the guidance scale added."""
+        if self.embed_pooled is not None and context is not None and context.pooled_BE is not None:
+            time_BGD = time_BGD + self.embed_pooled(context.pooled_BE)[:, None]
+        if self.embed_guidance is not None and context is not None and context.guidance_B is not None:
+            # Only what is generated is guided: clean tokens have no scale (as in HunyuanVideo's token replacement).
+            guided_B1D = time_BGD[:, -1:] + self.embed_guidance(1000 * context.guidance_B)[:, None]
+            time_BGD = torch.cat([time_BGD[:, :-1], guided_B1D], dim=1)
+        return time_BGD
 
     def velocity(self, hidden_states: Tensor, state: StreamState, inputs: StreamInputs) -> Tensor:
         """(B, N, C): d z / d t at the generated tokens, float32."""
@@ -98,6 +155,36 @@ class TwinLayer(nn.Module):
         self.audio_from_video = CrossAttention(dim, num_heads, time_bias())
         self.video_from_audio = CrossAttention(dim, num_heads, time_bias())
 
+    def forward(
+        self,
+        hidden_states: Tensor | None,
+        encoder_hidden_states: Tensor | None,
+        audio_hidden_states: Tensor | None,
+        audio_encoder_hidden_states: Tensor | None,
+        video_inputs: StreamInputs | None,
+        audio_inputs: StreamInputs | None,
+        join: _Join | None,
+        video_listens: bool = True,
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+        """Video and its text (B, N, D), (B, L, D), then audio and its text; a stream that is None stays None.
+
+        A whole layer is one call, so that sharding, checkpointing, offload and compilation can take it as their unit.
+        """
+        x, text_x, y, text_y = hidden_states, encoder_hidden_states, audio_hidden_states, audio_encoder_hidden_states
+        if x is not None:
+            x, text_x, video_pending = self.video.attend(x, text_x, video_inputs)
+        if y is not None:
+            y, text_y, audio_pending = self.audio.attend(y, text_y, audio_inputs)
+        if join is not None:
+            y = y + join.to_audio(self.audio_from_video, y, x)
+            if video_listens:
+                x = x + join.to_video(self.video_from_audio, x, y)
+        if x is not None:
+            x, text_x = self.video.feed_forward(x, text_x, video_pending)
+        if y is not None:
+            y, text_y = self.audio.feed_forward(y, text_y, audio_pending)
+        return x, text_x, y, text_y
+
 
 class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
     """Joint velocity of video and audio latents.
@@ -107,10 +194,14 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
     modulation_rank: bottleneck of the time modulation (None: full, as in the open models).
     time_bias_slope: None = no audio-video time bias; 0 = learnable, starts at none; > 0 = starts looking nearby.
     gaussian_skip: predict the residual of the best linear guess (for models trained from scratch).
+    text_refiner_layers: 0 = one linear layer reads the text; more = `TextRefiner` (HunyuanVideo's), in both towers.
+    glyph_dim, image_dim, pooled_dim, guidance_embedding: entrances of the video tower for the parts of `Context` that
+    HunyuanVideo reads besides text (None, False: no such entrance).
     """
 
-    _supports_gradient_checkpointing = False
+    _supports_gradient_checkpointing = True
     _no_split_modules: ClassVar = ["TwinLayer"]
+    _repeated_blocks: ClassVar = ["TwinLayer"]
 
     @register_to_config
     def __init__(
@@ -128,11 +219,20 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         time_bias_slope: float | None = None,
         time_bias_reach: float = 4.0,
         gaussian_skip: bool = False,
+        text_refiner_layers: int = 0,
+        glyph_dim: int | None = None,
+        image_dim: int | None = None,
+        pooled_dim: int | None = None,
+        guidance_embedding: bool = False,
     ):
         super().__init__()
         dim = num_heads * sum(rope_axis_dims)
-        self.video = Tower(video_channels, dim, text_dim, modulation_rank, True, gaussian_skip)
-        self.audio = Tower(audio_channels, dim, text_dim, modulation_rank, False, gaussian_skip)
+        heard = Entrances(text_refiner_layers, num_heads)
+        seen = replace(
+            heard, glyph_dim=glyph_dim, image_dim=image_dim, pooled_dim=pooled_dim, guidance=guidance_embedding
+        )
+        self.video = Tower(video_channels, dim, text_dim, modulation_rank, True, gaussian_skip, seen)
+        self.audio = Tower(audio_channels, dim, text_dim, modulation_rank, False, gaussian_skip, heard)
         bias = (
             {}
             if time_bias_slope is None
@@ -140,6 +240,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         )
         kinds = [DualStreamBlock] * num_dual_layers + [SingleStreamBlock] * num_single_layers
         self.layers = nn.ModuleList(TwinLayer(kind, dim, num_heads, mlp_ratio, modulation_rank, bias) for kind in kinds)
+        self.gradient_checkpointing = False
 
     def forward(
         self,
@@ -155,37 +256,45 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         and then, and cross-modal guidance compares the two.
         video_listens: False = video does not attend to audio, so a frozen video tower stays outside the autograd graph
         while the audio tower learns to follow it.
+        Raises ValueError where the context holds a source that this model has no entrance for.
         """
-        hidden_BLD = context.hidden_BLD.to(self.dtype)
+        self._check(context)
+        context = context.to(self.dtype)
         head_dims = tuple(self.config.rope_axis_dims)
         theta = self.config.rope_theta
+        x = text_x = y = text_y = video_inputs = audio_inputs = join = None
         if video is not None:
-            x, text_x = self.video.tokens(video), self.video.embed_text(hidden_BLD)
-            video_inputs = self.video.inputs(video, head_dims, theta, context.mask_BL)
+            x, text = self.video.tokens(video), self.video.text(context, video.time_B)
+            text_x, video_inputs = text.hidden_BLD, self.video.inputs(video, head_dims, theta, text.mask_BL, context)
         if audio is not None:
-            y, text_y = self.audio.tokens(audio), self.audio.embed_text(hidden_BLD)
-            audio_inputs = self.audio.inputs(audio, (sum(head_dims),), theta, context.mask_BL)
+            y, text = self.audio.tokens(audio), self.audio.text(context, audio.time_B)
+            text_y, audio_inputs = text.hidden_BLD, self.audio.inputs(audio, (sum(head_dims),), theta, text.mask_BL)
         if video is not None and audio is not None:
             join = self._join(video, audio, cross_modal_B, x.dtype)
 
         for layer in self.layers:
-            if video is not None:
-                x, text_x, video_pending = layer.video.attend(x, text_x, video_inputs)
-            if audio is not None:
-                y, text_y, audio_pending = layer.audio.attend(y, text_y, audio_inputs)
-            if video is not None and audio is not None:
-                y = y + join.to_audio(layer.audio_from_video, y, x)
-                if video_listens:
-                    x = x + join.to_video(layer.video_from_audio, x, y)
-            if video is not None:
-                x, text_x = layer.video.feed_forward(x, text_x, video_pending)
-            if audio is not None:
-                y, text_y = layer.audio.feed_forward(y, text_y, audio_pending)
+            arguments = (x, text_x, y, text_y, video_inputs, audio_inputs, join, video_listens)
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x, text_x, y, text_y = self._gradient_checkpointing_func(layer, *arguments)
+            else:
+                x, text_x, y, text_y = layer(*arguments)
 
         return (
             self.video.velocity(x, video, video_inputs) if video is not None else None,
             self.audio.velocity(y, audio, audio_inputs) if audio is not None else None,
         )
+
+    def _check(self, context: Context) -> None:
+        config = self.config
+        sources = {
+            "glyph": config.glyph_dim,
+            "image": config.image_dim,
+            "pooled_BE": config.pooled_dim,
+            "guidance_B": config.guidance_embedding,
+        }
+        refused = [name for name, entrance in sources.items() if not entrance and getattr(context, name) is not None]
+        if refused:
+            raise ValueError(f"the context holds {', '.join(refused)}, for which this model has no entrance")
 
     def _join(self, video: StreamState, audio: StreamState, cross_modal_B: Tensor | None, dtype: torch.dtype) -> _Join:
         head_dim = sum(self.config.rope_axis_dims)

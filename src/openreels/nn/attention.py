@@ -5,15 +5,30 @@ Legend: B batch, N query tokens, K key tokens, H heads, d head width, D width.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from einops import rearrange
 from torch import Tensor, nn
 
+from openreels.nn.linear import ZeroLinear
 from openreels.nn.rope import RotaryTable, apply_rotary
 
-__all__ = ["CrossAttention", "QueryKeyNorm", "TimeDistanceBias", "attention", "key_mask_bias", "reference_attention"]
+__all__ = [
+    "CrossAttention",
+    "QueryKeyNorm",
+    "TimeDistanceBias",
+    "attending_by",
+    "attention",
+    "key_mask_bias",
+    "local_attention",
+    "reference_attention",
+]
 
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 SMALL = 512  # tokens up to which plain matrix products beat SDPA's CPU backward (1.35x at 100 tokens, docs/log.md)
 
 
@@ -28,12 +43,30 @@ def reference_attention(q_BNHd: Tensor, k_BKHd: Tensor, v_BKHd: Tensor, bias: Te
 
 
 def attention(q_BNHd: Tensor, k_BKHd: Tensor, v_BKHd: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Attention of everything in this package: `local_attention`, or what `attending_by` put in its place."""
+    return _ATTEND.get()(q_BNHd, k_BKHd, v_BKHd, bias)
+
+
+def local_attention(q_BNHd: Tensor, k_BKHd: Tensor, v_BKHd: Tensor, bias: Tensor | None = None) -> Tensor:
     """Attention by the fastest exact way for this device and size; parity with the reference is a test."""
     if q_BNHd.device.type == "cpu" and max(q_BNHd.shape[1], k_BKHd.shape[1]) <= SMALL:
         return reference_attention(q_BNHd, k_BKHd, v_BKHd, bias)
     if bias is not None:
         bias = bias.to(q_BNHd.dtype)
     return dispatch_attention_fn(q_BNHd, k_BKHd, v_BKHd, attn_mask=bias)
+
+
+_ATTEND: ContextVar[Attend] = ContextVar("attend", default=local_attention)
+
+
+@contextmanager
+def attending_by(attend: Attend) -> Iterator[None]:
+    """Inside, `attention` is `attend`, in this thread alone (context parallelism: `models/context_parallel.py`)."""
+    before = _ATTEND.set(attend)
+    try:
+        yield
+    finally:
+        _ATTEND.reset(before)
 
 
 def key_mask_bias(mask_BK: Tensor, dtype: torch.dtype) -> Tensor:
@@ -64,12 +97,19 @@ class TimeDistanceBias(nn.Module):
     def __init__(self, num_heads: int, reach: float, knots_per_frame: int, slope: float):
         super().__init__()
         knots = int(2 * reach * knots_per_frame) + 1
-        self.reach, self.knots_per_frame = reach, knots_per_frame
-        distance_K = torch.linspace(-reach, reach, knots).abs()
+        self.reach, self.knots_per_frame, self.slope = reach, knots_per_frame, slope
+        self.table_HK = nn.Parameter(torch.empty(num_heads, knots))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        num_heads, knots = self.table_HK.shape
+        device = self.table_HK.device
+        distance_K = torch.linspace(-self.reach, self.reach, knots, device=device).abs()
         # Head h falls off 2^-h times as fast; the last one starts without a preference.
-        falloff_H1 = slope * 0.5 ** torch.arange(num_heads, dtype=torch.float32)[:, None]
+        falloff_H1 = self.slope * 0.5 ** torch.arange(num_heads, dtype=torch.float32, device=device)[:, None]
         falloff_H1[-1] = 0
-        self.table_HK = nn.Parameter(-falloff_H1 * distance_K)
+        self.table_HK.copy_(-falloff_H1 * distance_K)
 
     def basis(self, query_time_N: Tensor, key_time_K: Tensor) -> Tensor:
         """Hat functions of the time distance: (N * K, knots), each row summing to 1."""
@@ -98,10 +138,8 @@ class CrossAttention(nn.Module):
         self.to_q = nn.Linear(dim, dim)
         self.to_kv = nn.Linear(dim, 2 * dim)
         self.norm_qk = QueryKeyNorm(dim // num_heads)
-        self.to_out = nn.Linear(dim, dim)
+        self.to_out = ZeroLinear(dim, dim)
         self.time_bias = bias
-        nn.init.zeros_(self.to_out.weight)
-        nn.init.zeros_(self.to_out.bias)
 
     def forward(
         self,

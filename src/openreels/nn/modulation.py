@@ -10,25 +10,32 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["AdaptiveNorm", "TimeEmbedding", "per_token"]
+from openreels.nn.linear import ZeroLinear
+
+__all__ = ["AdaptiveNorm", "NumberEmbedding", "TimeEmbedding", "per_token"]
 
 
-class TimeEmbedding(nn.Module):
-    """Sinusoids of 1000 (1 - t), as the open video models have it, through a small MLP.
-
-    t = 1 is data here; those models count noise, so the conversion is made once, in this place.
-    """
+class NumberEmbedding(nn.Module):
+    """Sinusoids of a number in the thousands through a small MLP, as the open video models have it."""
 
     def __init__(self, dim: int, frequencies: int = 256):
         super().__init__()
         self.frequencies = frequencies
         self.mlp = nn.Sequential(nn.Linear(frequencies, dim), nn.SiLU(), nn.Linear(dim, dim))
 
-    def forward(self, time_BG: Tensor) -> Tensor:
+    def forward(self, numbers: Tensor) -> Tensor:
+        """(...) -> (..., D)."""
         half = self.frequencies // 2
-        exponent = torch.arange(half, device=time_BG.device, dtype=torch.float32) / half
-        angle = 1000 * (1 - time_BG.float())[..., None] * torch.exp(-math.log(10_000) * exponent)
+        exponent = torch.arange(half, device=numbers.device, dtype=torch.float32) / half
+        angle = numbers.float()[..., None] * torch.exp(-math.log(10_000) * exponent)
         return self.mlp(torch.cat([angle.cos(), angle.sin()], dim=-1).to(self.mlp[0].weight.dtype))
+
+
+class TimeEmbedding(NumberEmbedding):
+    """Of 1000 (1 - t): t = 1 is data here, the open models count noise; the conversion is made once, in this place."""
+
+    def forward(self, time_BG: Tensor) -> Tensor:
+        return super().forward(1000 * (1 - time_BG.float()))
 
 
 class AdaptiveNorm(nn.Module):
@@ -41,9 +48,7 @@ class AdaptiveNorm(nn.Module):
         super().__init__()
         self.chunks = chunks
         self.down = nn.Linear(dim, rank) if rank else nn.Identity()
-        self.up = nn.Linear(rank or dim, chunks * dim)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
+        self.up = ZeroLinear(rank or dim, chunks * dim)
 
     def forward(self, embedding_BGD: Tensor) -> tuple[Tensor, ...]:
         return self.up(self.down(nn.functional.silu(embedding_BGD))).chunk(self.chunks, dim=-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,18 +23,23 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def load_reel(name: str, device: str | None = None) -> Reel | V3Reel:
+# Weights of released checkpoints that one task alone needs: tens of gigabytes that others need not wait for.
+WEIGHTS = {"v2v-shot": "shot_transformer/*.safetensors*"}
+
+
+def load_reel(name: str, device: str | None = None, tasks: Collection[str] | None = None) -> Reel | V3Reel:
     """See `openreels.load`."""
     folder = find(name)
     if isinstance(folder, str):
         from huggingface_hub import snapshot_download
 
-        folder = Path(snapshot_download(folder))
+        unused = [files for task, files in WEIGHTS.items() if tasks is not None and task not in tasks]
+        folder = Path(snapshot_download(folder, ignore_patterns=unused))
     device = device or best_device()
     if family(folder) == "v3":
         # Not before it is wanted: V3 is a leaf, and brings a second family of networks with it.
         from openreels.pipelines.v3.reel import V3Reel
 
-        return V3Reel.from_pretrained(folder, name, device)
+        return V3Reel.from_pretrained(folder, name, device, tasks=tasks)
     shipped = {folder_of(card.name): card.name for card in available()}
     return Reel.from_pretrained(folder, shipped.get(folder, name), device)

@@ -8,18 +8,22 @@ from pathlib import Path
 
 import torch
 
+from openreels.codecs.video import PocketVideoVAE
 from openreels.media import Clip
 from openreels.media.aspect import canvas_size, centre_crop, frame_size, short_side
 from openreels.media.recipe import Recipe
 from openreels.media.timing import frames_for, padded_frames, samples_for
 from openreels.nn.precision import fastest_dtype
-from openreels.pipelines.registry import POCKET
+from openreels.pipelines.components import loading_dtypes
+from openreels.pipelines.registry import offered
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
 from openreels.request import Capabilities, Request, check
 
 __all__ = ["Reel"]
 
-BATCH = 16  # requests generated side by side: enough to fill two cores, little enough for any memory
+# Side by side at most: so many requests, and so many video tokens. Enough to fill two cores with small clips; a clip of
+# a large model fills its device alone.
+BATCH, TOKENS = 16, 16_384
 
 
 def hash_folder(folder: Path) -> str:
@@ -27,32 +31,42 @@ def hash_folder(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json")):
         digest.update(path.relative_to(folder).as_posix().encode())
-        digest.update(path.read_bytes())
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 24):  # shards of a large model are larger than memory likes
+                digest.update(chunk)
     return digest.hexdigest()[:16]
 
 
 class Reel:
     """A model ready for requests.
 
-    name: what recipes call it. weight_hash: of its weights and configs. capabilities: what it can do.
+    name: what recipes call it. weight_hash: of its weights and configs. capabilities: what it can do, by its config.
     """
 
-    def __init__(self, pipeline: SkyReelsV4Pipeline, name: str, weight_hash: str, capabilities: Capabilities = POCKET):
-        self.pipeline, self.name, self.weight_hash, self.capabilities = pipeline, name, weight_hash, capabilities
+    def __init__(self, pipeline: SkyReelsV4Pipeline, name: str, weight_hash: str):
+        self.pipeline, self.name, self.weight_hash = pipeline, name, weight_hash
+        self.capabilities: Capabilities = offered(pipeline.config, pipeline.audio_codec.sample_rate)
 
     @classmethod
     def from_pretrained(cls, folder: Path, name: str | None = None, device: str = "cpu") -> Reel:
         """From a folder in diffusers' layout. name: what recipes call it, by default the folder."""
-        # The text encoder and the sound's codec are small and stay exact; the rest takes the fast type.
-        fast = fastest_dtype(device)
-        dtypes = {"transformer": fast, "video_vae": fast, "default": torch.float32}
+        dtypes = loading_dtypes(folder, fastest_dtype(device))
         pipeline = SkyReelsV4Pipeline.from_pretrained(folder, dtype=dtypes, local_files_only=True)
         pipeline.to(device)
-        pipeline.video_vae.to(memory_format=torch.channels_last)
+        if isinstance(pipeline.video_vae, PocketVideoVAE):  # all of its convolutions are flat
+            pipeline.video_vae.to(memory_format=torch.channels_last)
         return cls(pipeline, name or str(folder), hash_folder(folder))
 
-    def __call__(self, request: Request, progress: Callable[[int, int], None] | None = None) -> Clip:
-        """Make a clip. Raises RequestError where the model cannot. The same request and seed give the same bits."""
+    def __call__(
+        self,
+        request: Request,
+        progress: Callable[[int, int], None] | None = None,
+        work: Path | None = None,
+    ) -> Clip:
+        """Make a clip. Raises RequestError where the model cannot. The same request and seed give the same bits.
+
+        work: where a model that draws a video in parts keeps finished ones; this one draws it in one piece.
+        """
         return self._generate([self._checked(request)], progress)[0]
 
     def _checked(self, request: Request) -> Request:
@@ -68,21 +82,34 @@ class Reel:
         for index, request in enumerate(requests):
             groups.setdefault(alike(request), []).append(index)
         for indices in groups.values():
-            for start in range(0, len(indices), BATCH):
-                part = indices[start : start + BATCH]
+            batch = self._batch(requests[indices[0]])
+            for start in range(0, len(indices), batch):
+                part = indices[start : start + batch]
                 clips |= zip(part, self._generate([requests[i] for i in part]), strict=True)
         return [clips[index] for index in range(len(requests))]
+
+    def _sizes(self, request: Request) -> tuple[int, int, int]:
+        """(frames, height, width) of what is generated: what was asked for, and up to the codec's next whole token."""
+        codec = self.pipeline.video_codec
+        height, width = frame_size(request.aspect, short_side(request.resolution))
+        frames = padded_frames(frames_for(request.duration, self.capabilities.fps), codec.temporal_factor)
+        return frames, *canvas_size(height, width, codec.spatial_factor)
+
+    def _batch(self, request: Request) -> int:
+        """How many such requests run side by side."""
+        tokens = self.pipeline.video_codec.shape(*self._sizes(request), self.capabilities.fps).tokens
+        return max(1, min(BATCH, TOKENS // tokens))
 
     def _generate(self, requests: list[Request], progress: Callable[[int, int], None] | None = None) -> list[Clip]:
         first = requests[0]
         fps, sample_rate = self.capabilities.fps, self.capabilities.sample_rate
         height, width = frame_size(first.aspect, short_side(first.resolution))
-        canvas_height, canvas_width = canvas_size(height, width)
+        canvas_frames, canvas_height, canvas_width = self._sizes(first)
         frames = frames_for(first.duration, fps)
         made = self.pipeline(
             [request.prompt for request in requests],
             negative_prompt=[request.negative for request in requests],
-            num_frames=padded_frames(frames),
+            num_frames=canvas_frames,
             height=canvas_height,
             width=canvas_width,
             video=first.with_video,
@@ -100,7 +127,8 @@ class Reel:
                 picture = centre_crop(made.frames[index, :frames], height, width).cpu().contiguous().numpy()
                 parts |= {"frames": picture, "fps": fps}
             if made.audio is not None:
-                parts |= {"audio": made.audio[index : index + 1, :samples].cpu().numpy(), "sample_rate": sample_rate}
+                sound = torch.atleast_2d(made.audio[index])[:, :samples]
+                parts |= {"audio": sound.cpu().numpy(), "sample_rate": sample_rate}
             clips.append(Clip(**parts, metadata=self.recipe(requests[index]).to_metadata()))
         return clips
 

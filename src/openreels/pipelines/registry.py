@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from openreels.media.aspect import ASPECTS
 from openreels.request import Capabilities, RequestError
 
-__all__ = ["POCKET", "V3", "ModelCard", "available", "family", "find", "folder_of"]
+__all__ = ["POCKET", "V3", "ModelCard", "available", "capabilities", "family", "find", "folder_of", "offered"]
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -66,6 +68,32 @@ def family(folder: Path) -> str:
     except (OSError, ValueError):
         return "v3"
     return "v4" if isinstance(index, dict) and index.get("_class_name") == "SkyReelsV4Pipeline" else "v3"
+
+
+def offered(config: Mapping[str, Any], sample_rate: int) -> Capabilities:
+    """What a V4 model can do: `fps` and `offers` of its config; what these leave open is as in pocket.
+
+    Raises RequestError where `offers` holds something that `Capabilities` do not know.
+    """
+    offers = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in (config.get("offers") or {}).items()
+    }
+    known = {field.name for field in fields(Capabilities)} - {"fps", "sample_rate"}
+    if unknown := sorted(offers.keys() - known):
+        raise RequestError(f"offers of a model are {', '.join(sorted(known))}, not {', '.join(unknown)}")
+    fps = Fraction(str(config.get("fps", POCKET.fps)))
+    return replace(POCKET, **offers, fps=fps, sample_rate=sample_rate)
+
+
+def capabilities(folder: Path) -> Capabilities:
+    """Of the V4 model in a diffusers folder, by its model_index.json and its audio codec. Raises RequestError."""
+    try:
+        index = json.loads((folder / "model_index.json").read_text())
+        audio = json.loads((folder / "audio_vae" / "config.json").read_text())
+        return offered(index, audio["sample_rate"])
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        raise RequestError(f"{folder} is no complete V4 model: its model_index.json and audio_vae/config.json do not "
+                           f"say what it can do ({error})") from error  # fmt: skip
 
 
 def find(name: str) -> Path | str:

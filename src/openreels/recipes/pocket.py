@@ -19,6 +19,7 @@ from openreels.training.stages import Share, Stage, TimeSampling
 __all__ = ["export", "plan", "tiny_plan", "transformer"]
 
 SQUARE, PORTRAIT, TALL, LANDSCAPE, WIDE = "1:1", "3:4", "9:16", "4:3", "16:9"
+STILL_SHARDS = 96
 CANVASES = {LANDSCAPE: (64, 96), WIDE: (64, 128), PORTRAIT: (96, 64), TALL: (128, 64)}
 
 
@@ -51,16 +52,25 @@ def _clips(batch_scale: float = 1.0) -> list[Share]:
     """The mixture of clip lengths and aspects; two seconds, the default of a request, most often."""
     size = lambda batch: max(1, round(batch * batch_scale))  # noqa: E731
     return [
-        Share(Bucket(17), 0.35, size(40), 14),
-        Share(Bucket(33), 0.45, size(24), 20),
+        Share(Bucket(17), 0.35, size(40), 24),
+        Share(Bucket(33), 0.45, size(24), 32),
         Share(Bucket(65), 0.05, size(12), 3),
         *_other_aspects(33, 0.15, size(16), 1),
     ]
 
 
+def _with_stills(clips: list[Share], weight: float = 0.3) -> list[Share]:
+    """The clips, and stills among them: without, a model that learns to move things forgets how they look.
+
+    (Error of the velocity on stills: 0.46 after the images stage, 0.58 again after 1,350 steps of clips alone.)
+    """
+    rest = [replace(share, weight=share.weight * (1 - weight)) for share in clips]
+    return [Share(Bucket(1), weight, 96, STILL_SHARDS, streams=("video",)), *rest]
+
+
 def plan() -> TrainingPlan:
     """Codecs, text encoder, then six stages of the transformer; the shares of the minutes sum to 1."""
-    stills = [Share(Bucket(1), 0.85, 96, 48), *_other_aspects(1, 0.15, 64, 3)]
+    stills = [Share(Bucket(1), 0.85, 96, STILL_SHARDS), *_other_aspects(1, 0.15, 64, 3)]
     reading = Stage(
         name="reading",
         streams=("video",),
@@ -82,7 +92,7 @@ def plan() -> TrainingPlan:
         images,
         name="video",
         starts_from={"video": "images"},
-        shares=_clips(),
+        shares=_with_stills(_clips()),
         minutes_share=0.15,
         times=TimeSampling(mean=-0.5),
     )
@@ -113,7 +123,7 @@ def plan() -> TrainingPlan:
         name="joint",
         learns=("video", "audio", "cross"),
         starts_from={"video": "following", "audio": "following", "cross": "following"},
-        shares=_clips(),
+        shares=_with_stills(_clips(), 0.2),
         minutes_share=0.22,
         muon_lr=0.007,
         adamw_lr=0.0015,

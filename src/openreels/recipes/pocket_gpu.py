@@ -12,7 +12,7 @@ from dataclasses import replace
 from openreels.recipes import pocket
 from openreels.recipes.pocket import export
 from openreels.training.plan import TrainingPlan
-from openreels.training.stages import Share, Stage
+from openreels.training.stages import Stage
 
 __all__ = ["export", "plan"]
 
@@ -29,5 +29,5 @@ def plan() -> TrainingPlan:
 
 def _scaled(stage: Stage) -> Stage:
     factor = BATCHES[stage.name]
-    shares = [Share(share.bucket, share.weight, share.batch * factor, share.shards * SHARDS) for share in stage.shares]
+    shares = [replace(share, batch=share.batch * factor, shards=share.shards * SHARDS) for share in stage.shares]
     return replace(stage, shares=shares)

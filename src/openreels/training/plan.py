@@ -32,7 +32,7 @@ from openreels.training.text_encoder import train_text_encoder, trained_heads
 from openreels.training.video_codec import train_video_codec
 from openreels.world import keep_freed_memory
 
-__all__ = ["TrainingPlan", "begin_from", "load_components", "train"]
+__all__ = ["TrainingPlan", "begin_from", "leave_with_parent", "load_components", "train"]
 
 START = "start"  # folder of a transformer trained elsewhere
 
@@ -142,7 +142,7 @@ def _worker(
     stages: Sequence[Stage],
 ) -> None:
     """One process of a training; tells through `stopped` that the budget ended first."""
-    threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=leave_with_parent, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(threads)
     keep_freed_memory()
     backend = "gloo"
@@ -159,7 +159,7 @@ def _worker(
         dist.destroy_process_group()
 
 
-def _leave_with_parent(parent: int) -> None:
+def leave_with_parent(parent: int) -> None:
     """End this process when its parent was killed: an orphan would go on writing checkpoints under the next run."""
     while os.getppid() == parent:
         time.sleep(1)
@@ -208,7 +208,15 @@ def load_latents(
     folder = workdir / "latents"
     shards = {share.bucket: share.shards for stage in stages for share in stage.shares}
     streams = {
-        bucket: sorted({name for stage in stages if bucket in stage.buckets for name in stage.streams})
+        bucket: sorted(
+            {
+                name
+                for stage in stages
+                for share in stage.shares
+                if share.bucket == bucket
+                for name in stage.streams_of(share)
+            }
+        )
         for bucket in shards
     }
     work = [(name, bucket, number) for bucket in shards for name in streams[bucket] for number in range(shards[bucket])]

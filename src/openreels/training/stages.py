@@ -61,12 +61,16 @@ class TimeSampling:
 
 @dataclass(frozen=True)
 class Share:
-    """One bucket's part in a stage: how often it is drawn, and how many clips a step then takes."""
+    """One bucket's part in a stage: how often it is drawn, and how many clips a step then takes.
+
+    streams: the towers that run on it; None: all of the stage's. Stills among clips have none but "video".
+    """
 
     bucket: Bucket
     weight: float
     batch: int
     shards: int
+    streams: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,10 @@ class Stage:
     @property
     def buckets(self) -> set[Bucket]:
         return {share.bucket for share in self.shares}
+
+    def streams_of(self, share: Share) -> tuple[str, ...]:
+        """The towers that run on the clips of `share`."""
+        return self.streams if share.streams is None else share.streams
 
 
 class OnPath(NamedTuple):
@@ -171,6 +179,7 @@ class StageTask(Task):
         choice = float(torch.rand((), generator=shared))
         share = self.stage.shares[min(int((self.cumulative < choice).sum()), len(self.stage.shares) - 1)]
         length = int(torch.randint(LENGTHS, (), generator=shared))
+        streams = self.stage.streams_of(share)
         data = self.latents[share.bucket]
         index, texts = self._clips_and_captions(data, share.batch, length, generator)
         t_video_B, t_audio_B = self.stage.times.draw(share.batch, generator)
@@ -180,10 +189,10 @@ class StageTask(Task):
         tie_B = (torch.rand(share.batch, generator=generator) >= self.stage.cross_dropout).float()
 
         video = audio = None
-        if "video" in self.stage.streams:
+        if "video" in streams:
             blank = video_state(data.video_shape, share.batch)
             video = on_path(blank, data.latents["video"][index].float(), t_video_B, generator)
-        if "audio" in self.stage.streams:
+        if "audio" in streams:
             blank = audio_state(data.audio_shape, data.video_shape.latent_frames, share.batch)
             audio = on_path(blank, data.latents["audio"][index].float(), t_audio_B, generator)
         attributes_BS = None

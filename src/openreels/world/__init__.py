@@ -6,7 +6,11 @@ text = captions(scene, seed=0).short_en
 """
 
 from openreels.world.batch import Rendered, keep_freed_memory, render
+from openreels.world.camera import Camera
 from openreels.world.captions import Captions, captions, random_caption
+from openreels.world.film_captions import FilmCaptions, film_captions
+from openreels.world.film_rendering import cut_frames, film_frames, render_film
+from openreels.world.films import CUTS, Film, Shot, sample_film
 from openreels.world.motion import Contact, Tracks, contacts, mouth, tracks
 from openreels.world.rendering import masks, render_frames
 from openreels.world.sampling import Split, held_out, sample_scene
@@ -35,6 +39,7 @@ from openreels.world.truth import ContactTruth, SubjectTruth, Truth, truth
 __all__ = [
     "BACKGROUNDS",
     "COLOURS",
+    "CUTS",
     "FACES",
     "MATERIALS",
     "MOODS",
@@ -44,14 +49,18 @@ __all__ = [
     "SIZES",
     "VOICES",
     "VOWELS",
+    "Camera",
     "Captions",
     "Contact",
     "ContactTruth",
+    "Film",
+    "FilmCaptions",
     "Melody",
     "Motion",
     "Note",
     "Rendered",
     "Scene",
+    "Shot",
     "SoundEvent",
     "Speech",
     "Split",
@@ -62,14 +71,19 @@ __all__ = [
     "Truth",
     "captions",
     "contacts",
+    "cut_frames",
+    "film_captions",
+    "film_frames",
     "held_out",
     "keep_freed_memory",
     "masks",
     "mouth",
     "random_caption",
     "render",
+    "render_film",
     "render_frames",
     "render_sound",
+    "sample_film",
     "sample_scene",
     "sound_events",
     "tracks",

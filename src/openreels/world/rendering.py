@@ -10,13 +10,14 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from openreels.world import backdrops, shapes
+from openreels.world.camera import STRAIGHT, Camera
 from openreels.world.motion import evaluate, mouth, pieces
 from openreels.world.script import COLOURS, FACES, SHAPES, Scene, Subject
 
@@ -40,9 +41,15 @@ class _Window:
     centre_y: float
 
 
-def _window(height: int, width: int, safe_height: int | None, safe_width: int | None) -> _Window:
-    unit = float(min(safe_height or height, safe_width or width))
-    return _Window(height, width, unit, width * 0.5, height * 0.5)
+def _window(height: int, width: int, safe_height: int | None, safe_width: int | None, camera: Camera) -> _Window:
+    unit = float(min(safe_height or height, safe_width or width)) * camera.zoom
+    return _Window(height, width, unit, width * 0.5 - camera.x * unit, height * 0.5 - camera.y * unit)
+
+
+def _turned(scenes: Sequence[Scene], camera: Camera) -> Sequence[Scene]:
+    if not camera.turn:
+        return scenes
+    return [replace(scene, variant=(scene.variant + camera.turn) % 256) for scene in scenes]
 
 
 @dataclass(frozen=True)
@@ -341,21 +348,24 @@ def render_frames(
     safe_height: int | None = None,
     safe_width: int | None = None,
     start: float = 0.0,
+    camera: Camera = STRAIGHT,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Pictures of the scenes, uint8 (B, T, H, W, 3).
 
     Frame t shows the time start + t / fps seconds. height, width: pixels of the canvas. safe_height, safe_width: the
     part, centred in it, that scene coordinates refer to; the world goes on beyond it. Default: the whole canvas.
+    camera: how it is looked at, the same for all scenes.
     """
-    window = _window(height, width, safe_height, safe_width)
+    window = _window(height, width, safe_height, safe_width, camera)
+    scenes = _turned(scenes, camera)
     times_T = start + np.arange(frames, dtype=np.float64) / float(fps)
     result = torch.empty(len(scenes), frames, height, width, 3, dtype=torch.uint8, device=device)
     chunk = max(CHUNK_PIXELS.get(torch.device(device).type, CHUNK_PIXELS["cpu"]) // max(frames * height * width, 1), 1)
     for first in range(0, len(scenes), chunk):
         part = scenes[first : first + chunk]
         _render_chunk(part, times_T, window, result[first : first + len(part)])
-    return result
+    return result.flip(3) if camera.mirrored else result
 
 
 def _render_chunk(scenes: Sequence[Scene], times_T: np.ndarray, window: _Window, frames_BTHWC: Tensor) -> None:
@@ -397,13 +407,14 @@ def masks(
     safe_height: int | None = None,
     safe_width: int | None = None,
     start: float = 0.0,
+    camera: Camera = STRAIGHT,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Where each subject is, bool (B, S, T, H, W); S: most subjects of any scene, missing ones are empty.
 
     Pixels at least half covered by the subject's whole outline, also where another subject hides it.
     """
-    window = _window(height, width, safe_height, safe_width)
+    window = _window(height, width, safe_height, safe_width, camera)
     times_T = start + np.arange(frames, dtype=np.float64) / float(fps)
     slots = max((len(scene.subjects) for scene in scenes), default=0)
     result = torch.zeros(len(scenes), slots, frames, height, width, dtype=torch.bool, device=device)
@@ -418,4 +429,4 @@ def masks(
         inside = shapes.OUTLINES[kind](cosine * u + sine * v, cosine * v - sine * u) <= 0
         chosen = patch.flat_NTPQ[inside & (patch.flat_NTPQ >= 0)]
         result[actor.scene, actor.slot].view(-1)[chosen] = True
-    return result
+    return result.flip(4) if camera.mirrored else result

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 
 from openreels.models.wan import SkyReelsV3Transformer
-from openreels.pipelines.v3.placement import enable_context_parallel
+from openreels.pipelines.v3.parallel import enable_context_parallel
 
 # name: (network, rows and columns of tokens, processes)
 CASES = {

@@ -217,3 +217,29 @@ def test_save_and_load(v2v, make, base, tmp_path):
     again = type(v2v).from_pretrained(tmp_path)
     wish = base | {"duration": 0.2, "output_type": "latent"}
     assert torch.equal(v2v(make.film(9), **wish).frames, again(make.film(9), **wish).frames)
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("official", [False, True])
+def test_an_interrupted_extension_goes_on_and_gives_the_same_bits(v2v, make, base, tmp_path, official):
+    wish = base | {"num_inference_steps": 2, "duration": 10, "official": official, "seed": 8}
+    whole = v2v(make.film(9), **wish).frames
+    seen = []
+
+    def stop(done, total):
+        seen.append(done)
+        if done == 3:  # in the second pass
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        v2v(make.film(9), **wish, work=tmp_path, progress=stop)
+    assert [path.name for path in tmp_path.glob("*/*")] == ["pass-000.safetensors"]
+    seen.clear()
+    again = v2v(make.film(9), **wish, work=tmp_path, progress=lambda done, total: seen.append(done)).frames
+    assert seen[:2] == [2, 3]  # the first pass was there
+    assert np.array_equal(again, whole)
+    other = v2v(make.film(9), **(wish | {"seed": 9}), work=tmp_path).frames
+    assert not np.array_equal(other, whole) and len(list(tmp_path.iterdir())) == 2

@@ -11,8 +11,9 @@ import pytest
 import torch
 from diffusers.hooks.group_offloading import _get_group_onload_device, _is_group_offload_enabled
 
-from openreels.pipelines.v3.placement import WhileWorking, apply_placement, check, enable_context_parallel
-from openreels.pipelines.v3.planning import Placement
+from openreels.hardware import Placement
+from openreels.pipelines.placement import WhileWorking, apply_placement, check
+from openreels.pipelines.v3.parallel import enable_context_parallel
 
 
 @pytest.fixture

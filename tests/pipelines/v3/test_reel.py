@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from openreels.cli.__main__ import main
 from openreels.media import Clip
 from openreels.media.recipe import Recipe
 from openreels.pipelines.v3 import sizes
+from openreels.pipelines.v3.extension import SkyReelsV3ExtensionPipeline
 from openreels.pipelines.v3.loading import save_diffusers
+from openreels.pipelines.v3.planning import MODELS
 from openreels.pipelines.v3.reel import V3Reel, placement_for, plain_prompt
 from openreels.request import Request, RequestError
 
@@ -89,7 +92,7 @@ def test_a_portrait_speaks(folders, files, capsys):
 
 MISTAKES = {
     "no reference": ("r2v", ["generate", "a cat"], "accepts the tasks r2v, not t2av"),
-    "unknown tag": ("r2v", ["generate", "a @dog", "--ref", "cat=cat.png"], "@dog, which is no reference"),
+    "unknown tag": ("r2v", ["generate", "a @dog", "--ref", "cat=cat.png"], "@dog is no reference"),
     "five references": ("r2v", ["generate", "x", *(f"--ref=c{i}=cat.png" for i in range(5))], "1 to 4"),
     "too large": (
         "r2v",
@@ -137,16 +140,52 @@ def test_a_folder_without_the_shot_network_cannot_switch_shots(v2v, tmp_path):
     assert V3Reel.from_pretrained(tmp_path).capabilities.tasks == ("v2v",)
 
 
+def test_only_the_network_of_a_task_is_loaded(folders):
+    for task, other in (("v2v", "shot_transformer"), ("v2v-shot", "transformer")):
+        reel = openreels.load(str(folders["v2v"]), device="cpu", tasks=[task])
+        assert reel.capabilities.tasks == (task,) and getattr(reel.pipeline, other) is None
+    assert openreels.load(str(folders["v2v"]), device="cpu").capabilities.tasks == ("v2v", "v2v-shot")
+
+
+def test_an_interrupted_command_goes_on(folders, files, capsys, monkeypatch):
+    """Ctrl-C in the second of two passes: the same command finds the first, and leaves nothing behind."""
+    command = ["extend", "film.mp4", "x", "-o", "a.mp4", "--model", str(folders["v2v"]), "--duration", "11", *FAST]
+    sample, drawn = SkyReelsV3ExtensionPipeline.sample, []
+
+    def interrupted(self, *arguments):
+        drawn.append(arguments)
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        return sample(self, *arguments)
+
+    monkeypatch.setattr(SkyReelsV3ExtensionPipeline, "sample", interrupted)
+    assert main(command) == 130
+    assert not Path("a.mp4").exists() and len(list(Path("a.mp4.work").glob("*/*"))) == 1
+    assert main(command) == 0
+    assert len(drawn) == 2 + 1 and Path("a.mp4").exists() and not Path("a.mp4.work").exists()
+
+
 @pytest.mark.parametrize("variant", ["r2v", "v2v", "a2v"])
 def test_components_are_placed_as_memory_allows(variant):
-    small, large = placement_for(variant, 24e9), placement_for(variant, 141e9)
+    model = MODELS[variant]
+    small, large = placement_for(model, 24e9), placement_for(model, 141e9)
     assert (small.where, large.where) == ("group", "resident")
-    assert placement_for(variant, 1e9).weights == "bf16"
+    assert placement_for(model, 1e9).weights == "bf16"
+    assert placement_for(replace(MODELS["v2v"], transformers=2), 60e9).where != "resident"
+
+
+def test_a_plan_of_a_folder(folders, files, capsys):
+    made = run(capsys, "plan", folders["v2v"], "--new-shot", "--json")
+    assert made["model"] == "v2v-shot"
+    assert made["parameters"]["transformer"] < 1e6  # the tiny network in the folder, not the released one
 
 
 def test_tags_become_words():
     cat = {"tag": "cat", "path": "x.png"}
     assert plain_prompt(Request.parse({"prompt": "@cat and a dog", "references": [cat]})) == "cat and a dog"
     assert plain_prompt(Request(prompt="mail me@home")) == "mail me@home"
-    with pytest.raises(RequestError, match=r"@dog, which is no reference; given are @cat"):
+    assert plain_prompt(Request.parse({"prompt": "@cat在跑", "references": [cat]})) == "cat在跑"
+    actor = {"tag": "Actor-0", "path": "x.png"}
+    assert plain_prompt(Request.parse({"prompt": "(@Actor-0) sits", "references": [actor]})) == "(Actor-0) sits"
+    with pytest.raises(RequestError, match=r"@dog is no reference; given are @cat"):
         plain_prompt(Request.parse({"prompt": "@dog", "references": [cat]}))

@@ -132,23 +132,23 @@ class Network:
 
     # -- bytes --
 
-    def block_bytes(self, linear: int = 2) -> int:
-        """Of one block's weights. linear: bytes of a linear layer's weight: 4, 2 or 1 (8 bits).
+    def block_bytes(self, linear: float = 2) -> int:
+        """Of one block's weights. linear: bytes of a linear layer's weight: 4, 2, 1 (8 bits), or less (GGUF).
 
         Tables and the norms before text and audio attention are float32; those of q and k have the model's dtype, 16
         bits where linear layers are in 8.
         """
-        other, float32 = max(linear, 2), (8 if self.audio_dim is None else 10) * self.dim
+        other, float32 = max(int(linear), 2), (8 if self.audio_dim is None else 10) * self.dim
         norms = self.block_parameters - self.block_linear_parameters - float32
-        return linear * self.block_linear_parameters + other * norms + FLOAT32 * float32
+        return round(linear * self.block_linear_parameters) + other * norms + FLOAT32 * float32
 
-    def outer_bytes(self, linear: int = 2) -> int:
+    def outer_bytes(self, linear: float = 2) -> int:
         """Of the weights around the blocks; of these, only the audio embedder is ever stored in 8 bits."""
-        other, audio = max(linear, 2), self.audio_embedder_linear_parameters
+        other, audio = max(int(linear), 2), self.audio_embedder_linear_parameters
         rest = self.outer_parameters - self.outer_float32_parameters - audio
-        return linear * audio + other * rest + FLOAT32 * self.outer_float32_parameters
+        return round(linear * audio) + other * rest + FLOAT32 * self.outer_float32_parameters
 
-    def weight_bytes(self, linear: int = 2) -> int:
+    def weight_bytes(self, linear: float = 2) -> int:
         return self.num_layers * self.block_bytes(linear) + self.outer_bytes(linear)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -39,7 +40,9 @@ from openreels.pipelines.v3.plans import (
     shown_frames,
 )
 from openreels.pipelines.v3.sizes import BUCKETS, Size, pick_size
+from openreels.pipelines.v3.work import WorkFolder, fingerprint, remembered, weight_sample
 from openreels.request import RequestError
+from openreels.shots.transition import choose_transition
 
 __all__ = ["TRANSITIONS", "SkyReelsV3ExtensionPipeline"]
 
@@ -137,6 +140,7 @@ class SkyReelsV3ExtensionPipeline(V3Pipeline):
         num_inference_steps: int = 8,
         guidance_scale: float = 1.0,
         shift: float = 8.0,
+        work: Path | str | None = None,
         generator: torch.Generator | None = None,
         seed: int = 0,
         official: bool = False,
@@ -147,18 +151,22 @@ class SkyReelsV3ExtensionPipeline(V3Pipeline):
 
         video: a clip, a file, or frames (T, H, W, 3) uint8 at `video_fps` (24 where not said). prompt or prompt_embeds
         (1, L, D). transition: None continues the shot; a key of `TRANSITIONS` cuts to a new one of 2 to 5 s ("none":
-        as the prompt describes it; with prompt_embeds the key only chooses the network).
+        as the prompt describes it; with prompt_embeds the key only chooses the network); "auto" is what
+        `openreels.shots.choose_transition` makes of prompt and clip.
         fps: of the result, by default the clip's own; the model draws 24, other rates show the frame nearest in time.
         join: the clip itself, with its sound, before the new part (default), or the new part alone.
         fit: how the clip comes to the model's size, "crop" or "pad" (nothing lost; the padding is cut off again).
-        anchor_colours: hold colours over the passes of a long extension. Sizes, sampler, generator, official and
-        progress: as in `SkyReelsV3ReferencePipeline`.
+        anchor_colours: hold colours over the passes of a long extension.
+        work: a folder that keeps finished passes; the same call again goes on where an interrupted one was, and gives
+        the same bits. Sizes, sampler, generator, official and progress: as in `SkyReelsV3ReferencePipeline`.
         Raises ValueError: one sentence on what is wrong, before anything is computed.
         """
         source = Source.of(video, None if video_fps is None else self.check_fps(video_fps))
         self.check_text(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds)
         self.check_sampler(num_inference_steps, shift, guidance_scale)
         self.check_output_type(output_type)
+        if transition == "auto":
+            transition = choose_transition(prompt or "", source.frames, source.fps).transition
         self._check_wishes(transition, join, fps, official)
         if fps is None:
             fps = FPS if official else source.fps
@@ -173,9 +181,19 @@ class SkyReelsV3ExtensionPipeline(V3Pipeline):
             guidance = replace(guidance, negative_BLD=self.encode_text(negative_prompt or "", negative_prompt_embeds))
         given_BCTHW = frame_pixels(self._given(source, plan.context, canvas, official)).to(self._execution_device)
         counter = Steps(progress, num_inference_steps * len(plan.passes))
+        folder = None
+        if work is not None:
+            network = self.transformer if transition is None else self.shot_transformer
+            decisive = (guidance, num_inference_steps, shift, anchor_colours, official, generator.get_state())
+            folder = WorkFolder(work, self._fingerprint(network, given_BCTHW, plan, *decisive))
 
-        def draw(velocity: Velocity, noise_BCFHW: Tensor) -> Tensor:
-            return self.sample(noise_BCFHW, guidance.over(velocity), num_inference_steps, shift, counter)
+        def draw(index: int, velocity: Velocity, noise: Callable[[], Tensor]) -> Tensor:
+            def one_pass() -> Tensor:
+                return self.sample(noise(), guidance.over(velocity), num_inference_steps, shift, counter)
+
+            skip = partial(counter.advance, num_inference_steps)
+            latents_BCFHW = remembered(folder, f"pass-{index:03}", generator, one_pass, skip)
+            return latents_BCFHW.to(given_BCTHW.device)
 
         if transition is not None:
             latents_BCFHW, new_THWC = self._new_shot(given_BCTHW, plan, generator, draw, official, output_type)
@@ -203,7 +221,7 @@ class SkyReelsV3ExtensionPipeline(V3Pipeline):
         official: bool,
     ) -> None:
         if transition is not None and transition not in TRANSITIONS:
-            raise RequestError(f"transition must be one of {', '.join(TRANSITIONS)}, or None, not {transition!r}")
+            raise RequestError(f"transition must be one of {', '.join(TRANSITIONS)}, auto, or None, not {transition!r}")
         if official and (join or fps not in (None, FPS)):
             raise RequestError(f"official mode returns the new part alone, at {FPS} fps")
         network, name = (
@@ -218,6 +236,30 @@ class SkyReelsV3ExtensionPipeline(V3Pipeline):
             return stretch(source.frames[-prefix_length(len(source.frames), context) :], *canvas.size)
         picks = prefix_picks(len(source.frames), source.fps, context)
         return canvas.fitted(source.frames[picks])
+
+    def _fingerprint(
+        self,
+        network: SkyReelsV3Transformer,
+        given_BCTHW: Tensor,
+        plan: Plan,
+        guidance: Guidance,
+        *decisive: object,
+    ) -> str:
+        """Of all that decides the result, before anything is drawn."""
+        return fingerprint(
+            (
+                sorted((k, v) for k, v in network.config.items() if not k.startswith("_")),
+                weight_sample(network),
+                weight_sample(self.vae),
+                network.dtype,
+                given_BCTHW,
+                plan,
+                guidance.scale,
+                guidance.text_BLD,
+                guidance.negative_BLD,
+                *decisive,
+            )
+        )
 
     # -- drawing ------------------------------------------------------------------------------------------------------
 
@@ -246,8 +288,8 @@ class SkyReelsV3ExtensionPipeline(V3Pipeline):
         latents, frames = [], []
         for index, count in enumerate(plan.passes):
             prefix_BCFHW = self.codec.encode(given_BCTHW)
-            noise_BCFHW = self.noise(count, *given_BCTHW.shape[3:], generator)
-            latents.append(draw(self._continuation(prefix_BCFHW), noise_BCFHW))
+            noise = partial(self.noise, count, *given_BCTHW.shape[3:], generator)
+            latents.append(draw(index, self._continuation(prefix_BCFHW), noise))
             if output_type == "latent" and index == len(plan.passes) - 1:
                 break
             decoded_BCTHW = self.codec.decode(torch.cat([prefix_BCFHW, latents[-1]], dim=2))
@@ -267,8 +309,8 @@ class SkyReelsV3ExtensionPipeline(V3Pipeline):
         for index, count in enumerate(plan.passes):
             again = torch.Generator(generator.device).manual_seed(generator.initial_seed())
             prefix_BCFHW = self.codec.encode(given_BCTHW)
-            noise_BCFHW = self.noise(count, *given_BCTHW.shape[3:], again)
-            latents.append(draw(self._continuation(prefix_BCFHW), noise_BCFHW))
+            noise = partial(self.noise, count, *given_BCTHW.shape[3:], again)
+            latents.append(draw(index, self._continuation(prefix_BCFHW), noise))
             if output_type == "latent" and index == len(plan.passes) - 1:
                 break
             decoded_BCTHW = self.codec.decode(torch.cat([prefix_BCFHW, latents[-1]], dim=2))
@@ -298,7 +340,7 @@ class SkyReelsV3ExtensionPipeline(V3Pipeline):
             made = self.shot_transformer(states_BCFHW, times_BF, text_BLD, frame_positions=positions_F)
             return made.sample[:, :, :count]
 
-        latents_BCFHW = draw(velocity, self.noise(count, *given_BCTHW.shape[3:], generator))
+        latents_BCFHW = draw(0, velocity, partial(self.noise, count, *given_BCTHW.shape[3:], generator))
         if output_type == "latent":
             return latents_BCFHW, None
         return latents_BCFHW, to_uint8(self.codec.decode(latents_BCFHW), truncate=official)[0]
@@ -367,4 +409,4 @@ class Guidance:
 
 
 Velocity = Callable[[Tensor, Tensor, Tensor], Tensor]  # latents, time, text -> velocity of the new latents
-Draw = Callable[[Velocity, Tensor], Tensor]  # velocity, noise -> latents
+Draw = Callable[[int, Velocity, Callable[[], Tensor]], Tensor]  # number of the pass, velocity, noise -> latents

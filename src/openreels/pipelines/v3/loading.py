@@ -12,8 +12,8 @@ Everything is read strictly: see `models/checkpoint.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,8 @@ from openreels.models.wan_keys import (
     is_original_transformer,
     transformer_config,
 )
+from openreels.pipelines.v3.budget import Network
+from openreels.pipelines.v3.planning import MODELS, Model
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLWan, DiffusionPipeline
@@ -47,6 +49,7 @@ __all__ = [
     "load_transformer",
     "load_vae",
     "pipeline_class",
+    "planned",
     "save_diffusers",
 ]
 
@@ -68,21 +71,22 @@ PIPELINES = {
     "v2v": ("openreels.pipelines.v3.extension", "SkyReelsV3ExtensionPipeline"),
     "a2v": ("openreels.pipelines.v3.avatar", "SkyReelsV3AvatarPipeline"),
 }
-# Either network of a V2V folder may be left out by someone who needs only the other.
-ALTERNATIVES = {"transformer", "shot_transformer"}
+# Either network of a V2V folder may be left out by someone who needs only the other: network -> the task it is for.
+ALTERNATIVES = {"transformer": "v2v", "shot_transformer": "v2v-shot"}
 
 
 @dataclass(frozen=True)
 class Layout:
     """What a folder holds.
 
-    variant: "r2v", "v2v" or "a2v". original: whether the transformer has the original Wan names. components: where
-    each part that the variant needs was found; parts that are missing are not in it.
+    variant: "r2v", "v2v" or "a2v". original: whether the transformer has the original Wan names. config: the arguments
+    of its class. components: where each part that the variant needs was found; parts that are missing are not in it.
     """
 
     folder: Path
     variant: str
     original: bool
+    config: Mapping[str, Any]
     components: Mapping[str, Path]
 
     @property
@@ -110,18 +114,39 @@ def detect(folder: Path | str) -> Layout:
         )
     first = next(iter(transformers.values()))
     config, original = _transformer_config(first, open_tensors(first))
-    variant = "v2v" if "shot_transformer" in transformers else config["variant"]
+    # The folder says so even where its weights were left on the hub.
+    variant = "v2v" if (folder / "shot_transformer").is_dir() else config["variant"]
     others = {name: _find(folder, PLACES[name]) for name in COMPONENTS[variant] if name in PLACES}
-    return Layout(folder, variant, original, transformers | {name: path for name, path in others.items() if path})
+    return Layout(
+        folder, variant, original, config, transformers | {name: path for name, path in others.items() if path}
+    )
+
+
+def planned(layout: Layout, new_shot: bool = False) -> Model:
+    """What `planning` needs to know of a checkpoint: its network's sizes, and how it is stored.
+
+    Parts beside the transformer are taken for the released ones. new_shot: which of V2V's two networks.
+    """
+    model = MODELS["v2v-shot" if new_shot and layout.variant == "v2v" else layout.variant]
+    model = replace(model, network=Network.of(layout.config))
+    path = next(layout.components[name] for name in ALTERNATIVES if name in layout.components)
+    quantised = sum(file.stat().st_size for file in path.glob("*.gguf"))
+    if quantised:
+        inside = model.network.num_layers * model.network.block_linear_parameters
+        model = replace(model, stored=(quantised - model.network.outer_bytes()) / inside)
+    return model
 
 
 def load_components(
-    folder: Path | str, dtype: torch.dtype = torch.bfloat16, device: torch.device | str = "cpu"
+    folder: Path | str,
+    dtype: torch.dtype = torch.bfloat16,
+    device: torch.device | str = "cpu",
+    tasks: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """All components of a checkpoint by the names its pipeline takes.
 
     Transformers, text and image encoder in `dtype`; VAE and audio encoder in float32, as released. One of V2V's two
-    transformers is None where the folder lacks it.
+    transformers is None where the folder lacks it, or where its task ("v2v", "v2v-shot") is not among `tasks`.
 
     Raises ValueError: a bad folder, missing parts, weights that do not fit.
     """
@@ -130,10 +155,11 @@ def load_components(
         places = "; ".join(f"{name}: {' or '.join(PLACES[name])}" for name in layout.missing)
         raise ValueError(f"{layout.folder} is a {layout.variant} checkpoint without all its parts ({places}).")
     at = layout.components
+    networks = [name for name in COMPONENTS[layout.variant] if name in ALTERNATIVES]
+    if layout.variant == "v2v" and tasks is not None:
+        at = {name: path for name, path in at.items() if ALTERNATIVES.get(name) in (None, *tasks)}
     components: dict[str, Any] = {
-        name: load_transformer(at[name], dtype, device, layout.variant) if name in at else None
-        for name in COMPONENTS[layout.variant]
-        if name in ALTERNATIVES
+        name: load_transformer(at[name], dtype, device, layout.variant) if name in at else None for name in networks
     }
     components["vae"] = load_vae(at["vae"], torch.float32, device)
     components["text_encoder"] = load_text_encoder(at["text_encoder"], dtype, device)

@@ -24,7 +24,7 @@ from openreels.pipelines.v3.base import Steps
 from openreels.pipelines.v3.colour import match_each_frame
 from openreels.pipelines.v3.images import to_uint8
 from openreels.pipelines.v3.plans import AvatarPlan, latents_of
-from openreels.pipelines.v3.work import WorkFolder, fingerprint, weight_sample
+from openreels.pipelines.v3.work import WorkFolder, fingerprint, remembered, weight_sample
 
 __all__ = ["AvatarGuidance", "AvatarPasses", "OnSegment"]
 
@@ -153,12 +153,8 @@ class AvatarPasses:
 
     def remembered(self, work: WorkFolder | None, name: str, one_pass: Callable[[], Tensor], counter: Steps) -> Tensor:
         """Latents of a pass, drawn or out of the work folder."""
-        if work is None:
-            return one_pass()
-        latents_BCFYX, known = work.remember(name, self.generator, one_pass)
-        if known:
-            counter.advance(self.num_inference_steps)
-        return latents_BCFYX.to(self.portrait_BCTHW.device)
+        skip = partial(counter.advance, self.num_inference_steps)
+        return remembered(work, name, self.generator, one_pass, skip).to(self.portrait_BCTHW.device)
 
     def decoded(self, latents_BCFYX: Tensor) -> Tensor:
         """(1, 3, T, H, W) in [-1, 1] in the portrait's colours."""

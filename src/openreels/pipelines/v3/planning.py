@@ -10,9 +10,10 @@ over a stated share of the bus. Nothing here was measured on the GPUs named.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from math import ceil, inf
 
+from openreels.hardware import Estimate, Gpu, Placement
 from openreels.media.timing import exact, frames_for, padded_frames
 from openreels.pipelines.v3 import budget
 from openreels.pipelines.v3.plans import (
@@ -33,46 +34,14 @@ from openreels.pipelines.v3.sizes import AVATAR_BUCKETS, BUCKETS, pick_size
 
 __all__ = [
     "ASSUMPTIONS",
-    "GPUS",
     "MODELS",
     "PLACEMENTS",
-    "Estimate",
-    "Gpu",
     "Job",
-    "Placement",
-    "choose",
     "estimate",
     "estimates",
     "job_of",
     "model_of",
 ]
-
-# -- machines ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """memory: bytes, the vendor's GB as 10^9: real cards have up to 7 % more, which is left to the CUDA context and to
-    fragmentation. flops: dense bf16 products per second with float32 sums. bus: PCIe bytes per second, one way.
-    bandwidth: bytes per second of its memory. All from the vendor's data sheets."""
-
-    name: str
-    memory: float
-    flops: float
-    bus: float
-    bandwidth: float
-
-
-PCIE4, PCIE5 = 32e9, 64e9
-GPUS: Mapping[str, Gpu] = {
-    "4090": Gpu("GeForce RTX 4090", 24e9, 165.2e12, PCIE4, 1008e9),
-    "5090": Gpu("GeForce RTX 5090", 32e9, 209.5e12, PCIE5, 1792e9),
-    "A100-40": Gpu("A100 SXM 40 GB", 40e9, 312e12, PCIE4, 1555e9),
-    "A100-80": Gpu("A100 SXM 80 GB", 80e9, 312e12, PCIE4, 2039e9),
-    "H100": Gpu("H100 SXM 80 GB", 80e9, 989.4e12, PCIE5, 3350e9),
-    "H200": Gpu("H200 SXM 141 GB", 141e9, 989.4e12, PCIE5, 4800e9),
-    "B200": Gpu("B200 (HGX) 180 GB", 180e9, 2250e12, PCIE5, 7700e9),
-}
 
 # Assumed, none of them measured on these GPUs.
 MFU = 0.4  # share of the peak that the transformer and the text encoder reach
@@ -80,7 +49,6 @@ CODEC_SHARE = 0.1  # of the same peak, for the autoencoder's float32 (TF32) conv
 PINNED_SHARE, PAGEABLE_SHARE = 0.8, 0.3  # of the bus: prefetch from pinned memory; plain moves of whole components
 PROCESS_BYTES = 3e9  # RAM of Python with torch, beside weights
 TEXT_ENCODER_BYTES = 0.2e9  # what 512 tokens take beyond the weights
-LOSSY_GAIN = 0.9  # 8-bit weights change the result: they are chosen only where they take less than this share of time
 ASSUMPTIONS = {
     "transformer_share_of_peak": MFU,
     "codec_share_of_peak": CODEC_SHARE,
@@ -97,8 +65,9 @@ ASSUMPTIONS = {
 class Model:
     """What is planned for: its network, and what is loaded beside it.
 
-    steps: the pipeline's default. branches: evaluations of a step with guidance on. transformers: how many are loaded;
-    the extension has one for each of its two tasks, and `loading.py` loads what a folder holds.
+    steps: the pipeline's default. branches: evaluations of a step with guidance on. transformers: how many are loaded:
+    the extension has one for each of its two tasks, and the command line loads the one it needs. stored: bytes per
+    weight of linear layers that a file holds quantised (GGUF), which then stay so; None: 16 bits.
     """
 
     name: str
@@ -108,6 +77,7 @@ class Model:
     steps: int
     branches: int
     transformers: int = 1
+    stored: float | None = None
 
 
 MODELS: Mapping[str, Model] = {
@@ -126,9 +96,8 @@ MODELS: Mapping[str, Model] = {
         ("text_encoder", "vae"),
         8,
         2,
-        transformers=2,
     ),
-    "v2v-shot": Model("v2v-shot", (), budget.V2V, ("text_encoder", "vae"), 8, 2, transformers=2),
+    "v2v-shot": Model("v2v-shot", (), budget.V2V, ("text_encoder", "vae"), 8, 2),
     "a2v": Model(
         "a2v",
         ("Skywork/SkyReels-V3-A2V-19B", "Skywork/SkyReels-V3-TalkingAvatar"),
@@ -206,7 +175,7 @@ class Job:
 
 
 def job_of(
-    model: str,
+    model: str | Model,
     resolution: str = "720P",
     duration: float = 5.0,
     aspect: str = "16:9",
@@ -220,7 +189,7 @@ def job_of(
 
     Raises ValueError: one sentence on what is wrong.
     """
-    kind = model_of(model)
+    kind = model_of(model) if isinstance(model, str) else model
     if not 0 < duration <= 200:
         raise ValueError(f"duration must be a number of seconds above 0 and up to 200, not {duration:g}")
     if official and kind.name != "a2v" and duration != int(duration):
@@ -279,36 +248,6 @@ def _passes(
 # -- placements -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Placement:
-    """Where weights are while a pipeline works.
-
-    where: "resident": all on the device. "offload": in RAM, one component after another on the device. "group": the
-    transformer's blocks come to the device one at a time, other components (but the autoencoder) while they work.
-    prefetch: of groups: the next block is copied while one computes (CUDA only). weights: of the transformer's linear
-    layers: "bf16" (as loaded) or "fp8" (stored so, computed in bf16; changes the result a little).
-    tiling: the autoencoder works on tiles of 256 pixels (changes the result a little at their seams).
-    """
-
-    where: str = "resident"
-    weights: str = "bf16"
-    prefetch: bool = False
-    tiling: bool = False
-
-    def __post_init__(self) -> None:
-        if self.where not in ("resident", "offload", "group"):
-            raise ValueError(f"where must be resident, offload or group, not {self.where!r}")
-        if self.weights not in ("bf16", "fp8"):
-            raise ValueError(f"weights must be bf16 or fp8, not {self.weights!r}")
-        if self.prefetch and self.where != "group":
-            raise ValueError(f"only groups are prefetched, and where is {self.where!r}")
-
-    @property
-    def name(self) -> str:
-        parts = [self.where, *["prefetch"] * self.prefetch, self.weights, *["tiled VAE"] * self.tiling]
-        return ", ".join(parts)
-
-
 PLACEMENTS = tuple(
     Placement(where, weights, prefetch)
     for where, prefetch in (("resident", False), ("offload", False), ("group", True), ("group", False))
@@ -316,32 +255,9 @@ PLACEMENTS = tuple(
 )
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """vram: peak bytes by phase. ram_loading: peak bytes of RAM while everything is loaded, in bf16, before it is
-    placed; ram: afterwards. seconds: by what they go to; estimated."""
-
-    placement: Placement
-    vram: Mapping[str, float]
-    ram_loading: float
-    ram: float
-    seconds: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def peak_vram(self) -> float:
-        return max(self.vram.values())
-
-    @property
-    def total_seconds(self) -> float:
-        return sum(self.seconds.values())
-
-    def fits(self, gpu: Gpu, ram: float = inf) -> bool:
-        return self.peak_vram <= gpu.memory and max(self.ram_loading, self.ram) <= ram
-
-
 def estimate(job: Job, placement: Placement, gpu: Gpu) -> Estimate:
     network = job.model.network
-    linear = 1 if placement.weights == "fp8" else 2
+    linear = linear_bytes(job.model, placement)
     block, outer = network.block_bytes(linear), network.outer_bytes(linear)
     transformer = network.weight_bytes(linear)
     weights = {name: budget.COMPONENTS[name].bytes for name in job.model.components}
@@ -350,7 +266,7 @@ def estimate(job: Job, placement: Placement, gpu: Gpu) -> Estimate:
     coding, forward = job.codec_bytes(placement.tiling), job.forward_bytes
 
     everything = job.model.transformers * transformer + sum(weights.values())
-    loading = job.model.transformers * network.weight_bytes(2) + sum(weights.values())
+    loading = job.model.transformers * network.weight_bytes(job.model.stored or 2) + sum(weights.values())
     if placement.where == "resident":
         base = dict.fromkeys(("text", "sampling", "codec"), everything)
         ram = PROCESS_BYTES
@@ -379,14 +295,21 @@ def estimate(job: Job, placement: Placement, gpu: Gpu) -> Estimate:
     )
 
 
-def _seconds(job: Job, placement: Placement, gpu: Gpu, linear: int) -> dict[str, float]:
+def linear_bytes(model: Model, placement: Placement) -> float:
+    """Per weight of the transformer's linear layers."""
+    return {"bf16": 2, "fp8": 1, "gguf": model.stored or 2}[placement.weights]
+
+
+def _seconds(job: Job, placement: Placement, gpu: Gpu, linear: float) -> dict[str, float]:
     """By what they go to. A plain move counts both ways: what leaves the device is copied back."""
     network = job.model.network
     pinned, pageable = PINNED_SHARE * gpu.bus, PAGEABLE_SHARE * gpu.bus
     evaluations = job.evaluations * len(job.passes)
     compute = job.transformer_flops / (MFU * gpu.flops)
-    if linear == 1:  # every evaluation reads 1 byte and writes 2 per weight to compute with it, and the same back
-        compute += evaluations * 6 * network.num_layers * network.block_linear_parameters / gpu.bandwidth
+    if placement.weights != "bf16":
+        # Every evaluation reads a weight as stored, writes 2 bytes to compute with and reads them; fp8 is put back.
+        spread = 6 if placement.weights == "fp8" else linear + 4
+        compute += evaluations * spread * network.num_layers * network.block_linear_parameters / gpu.bandwidth
     text = budget.COMPONENTS["text_encoder"].bytes
     small = sum(budget.COMPONENTS[name].bytes for name in job.model.components) - text - budget.COMPONENTS["vae"].bytes
     moved = 0.0
@@ -412,24 +335,13 @@ def _seconds(job: Job, placement: Placement, gpu: Gpu, linear: int) -> dict[str,
 def estimates(job: Job, gpu: Gpu, ram: float = inf) -> list[Estimate]:
     """Of every placement; with a tiled autoencoder only where it does not fit without."""
     found = []
-    for placement in PLACEMENTS:
+    placements = PLACEMENTS
+    if job.model.stored is not None:
+        placements = [replace(each, weights="gguf") for each in PLACEMENTS if each.weights == "bf16"]
+    for placement in placements:
         plain = estimate(job, placement, gpu)
         if not plain.fits(gpu, ram):
-            tiled = estimate(job, _tiled(placement), gpu)
+            tiled = estimate(job, replace(placement, tiling=True), gpu)
             plain = tiled if tiled.peak_vram < plain.peak_vram else plain
         found.append(plain)
     return found
-
-
-def _tiled(placement: Placement) -> Placement:
-    return Placement(placement.where, placement.weights, placement.prefetch, tiling=True)
-
-
-def choose(found: Sequence[Estimate], gpu: Gpu, ram: float = inf) -> Estimate | None:
-    """The fastest that fits, None where nothing does. Weights in 8 bits must be worth it (`LOSSY_GAIN`)."""
-    fitting = [each for each in found if each.fits(gpu, ram)]
-
-    def cost(each: Estimate) -> float:
-        return each.total_seconds / (LOSSY_GAIN if each.placement.weights == "fp8" else 1)
-
-    return min(fitting, key=cost, default=None)

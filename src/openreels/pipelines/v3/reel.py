@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,19 @@ from typing import Any
 import torch
 from PIL import Image
 
+from openreels.hardware import GPUS, Placement, choose
 from openreels.media import Clip
 from openreels.media.recipe import Recipe
 from openreels.nn.precision import fastest_dtype
+from openreels.pipelines.placement import apply_placement, transformers_of
 from openreels.pipelines.registry import V3
 from openreels.pipelines.v3.base import V3Pipeline
-from openreels.pipelines.v3.loading import detect, load_components, pipeline_class
-from openreels.pipelines.v3.placement import apply_placement
-from openreels.pipelines.v3.planning import GPUS, Placement, choose, estimates, job_of
+from openreels.pipelines.v3.loading import detect, load_components, pipeline_class, planned
+from openreels.pipelines.v3.planning import Model, estimates, job_of
 from openreels.pipelines.v3.speakers import Speaker
+from openreels.prompts import PromptError, check_tags, parse
 from openreels.request import Capabilities, Request, RequestError, check
+from openreels.shots.transition import decide
 
 __all__ = ["V3Reel"]
 
@@ -42,13 +44,13 @@ def hash_weights(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def placement_for(variant: str, memory: float) -> Placement:
+def placement_for(model: Model, memory: float) -> Placement:
     """The fastest placement in which five seconds at 720P fit into `memory` bytes; the thriftiest where none does.
 
-    Weights stay in 16 bits: what changes results is for the user to choose.
+    Weights stay as they are stored: what changes results is for the user to choose.
     """
     gpu = replace(GPUS["H100"], name="this GPU", memory=memory)  # how fast it is does not change the order
-    found = [each for each in estimates(job_of(variant), gpu) if each.placement.weights == "bf16"]
+    found = [each for each in estimates(job_of(model), gpu) if each.placement.weights != "fp8"]
     chosen = choose(found, gpu) or min(found, key=lambda each: each.peak_vram)
     return chosen.placement
 
@@ -64,18 +66,26 @@ class V3Reel:
 
     @classmethod
     def from_pretrained(
-        cls, folder: Path, name: str | None = None, device: str = "cpu", dtype: torch.dtype | None = None
+        cls,
+        folder: Path,
+        name: str | None = None,
+        device: str = "cpu",
+        dtype: torch.dtype | None = None,
+        tasks: Collection[str] | None = None,
     ) -> V3Reel:
         """From a local folder in any layout that `loading.detect` knows.
 
-        dtype: of the transformer, by default the one that the device multiplies fastest. On a GPU the components are
-        placed as its memory allows (`placement_for`). Raises ValueError where the folder holds no complete model.
+        dtype: of the transformer, by default the one that the device multiplies fastest. tasks: what it will be asked
+        for; a network for others stays on the disk. On a GPU the components are placed as its memory allows
+        (`placement_for`). Raises ValueError where the folder holds no complete model.
         """
-        variant = detect(folder).variant
-        pipeline = pipeline_class(variant)(**load_components(folder, dtype or fastest_dtype(device)))
+        layout = detect(folder)
+        variant = layout.variant
+        pipeline = pipeline_class(variant)(**load_components(folder, dtype or fastest_dtype(device), tasks=tasks))
         if torch.device(device).type == "cuda":
             memory = torch.cuda.get_device_properties(device).total_memory
-            apply_placement(pipeline, placement_for(variant, memory), device)
+            model = replace(planned(layout), transformers=len(transformers_of(pipeline)))
+            apply_placement(pipeline, placement_for(model, memory), device)
         else:
             pipeline.to(device)
         return cls(pipeline, variant, name or str(folder), hash_weights(folder))
@@ -89,11 +99,24 @@ class V3Reel:
         networks = {"v2v": self.pipeline.transformer, "v2v-shot": self.pipeline.shot_transformer}
         return replace(able, tasks=tuple(task for task in able.tasks if networks[task] is not None))
 
-    def __call__(self, request: Request, progress: Callable[[int, int], None] | None = None) -> Clip:
-        """Make a clip. Raises RequestError where the model cannot, before anything is computed."""
+    def __call__(
+        self,
+        request: Request,
+        progress: Callable[[int, int], None] | None = None,
+        work: Path | None = None,
+    ) -> Clip:
+        """Make a clip. Raises RequestError where the model cannot, before anything is computed.
+
+        work: a folder that keeps finished parts of extensions and avatars; the same request again goes on from there.
+        """
         check(request, self.capabilities, self.name)
+        if request.transition == "auto":
+            request, _ = decide(request)
         request = request.filled(self.capabilities)
-        made = self.pipeline(**self._arguments(request), progress=progress).clip
+        arguments = self._arguments(request)
+        if self.variant != "r2v":  # which is one pass
+            arguments["work"] = work
+        made = self.pipeline(**arguments, progress=progress).clip
         if not request.with_audio:
             made = replace(made, audio=None, sample_rate=0)
         return replace(made, metadata=self.recipe(request).to_metadata())
@@ -136,12 +159,18 @@ def plain_prompt(request: Request) -> str:
 
     Raises RequestError for a tag that no reference has.
     """
-    tags = {reference.tag for reference in request.references}
-    unknown = [tag for tag in re.findall(r"@(\w+)", request.prompt) if tag not in tags]
-    if unknown and tags:
-        known = ", ".join(f"@{tag}" for tag in sorted(tags))
-        raise RequestError(f"prompt speaks of @{unknown[0]}, which is no reference; given are {known}")
-    return re.sub(r"@(\w+)", r"\1", request.prompt) if tags else request.prompt
+    tags = request.pictures
+    if not tags:
+        return request.prompt
+    caption = parse(request.prompt, tags)
+    try:
+        check_tags(caption, tags)
+    except PromptError as error:
+        raise RequestError(f"prompt, {error.sentence}") from error
+    words = request.prompt
+    for mention in reversed(caption.mentions):
+        words = words[: mention.span.start] + mention.name + words[mention.span.end :]
+    return words
 
 
 def _speakers(request: Request) -> list[Speaker]:

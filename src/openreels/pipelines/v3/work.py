@@ -1,13 +1,13 @@
-"""A work folder: what a long video has finished so far, so that an interrupted run goes on where it was.
+"""A work folder: what long videos have finished so far, so that an interrupted run goes on where it was.
 
-Every pass is one safetensors file that appears whole or not at all, with its latents and the state of the noise
-generator after it. Latents are a fiftieth of the frames they decode to, and decode to the same frames again.
+Every request has a folder of its own in it, named by all that decides its result. Every pass is one safetensors file
+that appears whole or not at all, with its latents and the state of the noise generator after it. Latents are a
+fiftieth of the frames they decode to, and decode to the same frames again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -19,31 +19,19 @@ from torch import Tensor, nn
 from openreels.media.atomic import atomic
 from openreels.request import RequestError
 
-__all__ = ["WorkFolder", "fingerprint", "weight_sample"]
-
-HEADER = "request.json"
+__all__ = ["WorkFolder", "fingerprint", "remembered", "weight_sample"]
 
 
 class WorkFolder:
     """Finished passes of one request, by name.
 
-    fingerprint: of everything that decides the result. Raises ValueError where the folder belongs to another request,
-    OSError where it cannot be written.
+    folder: of any number of requests. fingerprint: of everything that decides the result of this one. Raises OSError
+    where the folder cannot be written.
     """
 
     def __init__(self, folder: Path | str, fingerprint: str):
-        self.folder = Path(folder)
+        self.folder = Path(folder) / fingerprint
         self.folder.mkdir(parents=True, exist_ok=True)
-        header = self.folder / HEADER
-        if not header.is_file():
-            with atomic(header) as part:
-                part.write_text(json.dumps({"fingerprint": fingerprint}))
-        try:
-            known = json.loads(header.read_text())["fingerprint"]
-        except (ValueError, KeyError, TypeError):
-            known = None
-        if known != fingerprint:
-            raise RequestError(f"{self.folder} holds the work of another request; empty it or name another folder")
 
     def remember(self, name: str, generator: torch.Generator, draw: Callable[[], Tensor]) -> tuple[Tensor, bool]:
         """(latents of a pass on the CPU, whether they were there already). Draws and keeps them if they were not.
@@ -62,6 +50,22 @@ class WorkFolder:
         with atomic(path) as part:
             save_file({"latents": latents, "generator": generator.get_state()}, part)
         return latents, False
+
+
+def remembered(
+    work: WorkFolder | None,
+    name: str,
+    generator: torch.Generator,
+    draw: Callable[[], Tensor],
+    on_known: Callable[[], None],
+) -> Tensor:
+    """Latents of a pass: out of the work folder (then `on_known` is called), or drawn, and kept if there is one."""
+    if work is None:
+        return draw()
+    latents, known = work.remember(name, generator, draw)
+    if known:
+        on_known()
+    return latents
 
 
 def fingerprint(parts: Iterable[object]) -> str:

@@ -1,0 +1,86 @@
+"""Putting a pipeline's networks where a `Placement` says, with the hooks of diffusers and accelerate."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from accelerate.hooks import CpuOffload, add_hook_to_module
+from diffusers import DiffusionPipeline, ModelMixin
+from torch import nn
+
+from openreels.hardware import Placement
+
+__all__ = ["apply_placement", "transformers_of"]
+
+STORAGE = torch.float8_e4m3fn
+
+
+def apply_placement(pipeline: DiffusionPipeline, placement: Placement, device: str | torch.device) -> None:
+    """Place a pipeline's components, once, before its first call; it cannot be undone.
+
+    pipeline: loaded on the CPU. device: where it computes: "cpu" (where offload and groups work, to no use), "cuda" or
+    "cuda:1", "mps". Changes the pipeline in place. Raises ValueError where the device cannot do what is asked.
+    """
+    device = torch.device(device)
+    check(placement, device)
+    transformers = transformers_of(pipeline)
+    if placement.tiling:
+        for codec in filter(is_codec, pipeline.components.values()):
+            if hasattr(codec, "enable_tiling"):
+                codec.enable_tiling()
+    if placement.weights == "fp8":
+        for transformer in transformers:
+            transformer.enable_layerwise_casting(storage_dtype=STORAGE, compute_dtype=main_dtype(transformer))
+    if placement.where == "resident":
+        pipeline.to(device)
+    elif placement.where == "offload":
+        pipeline.enable_model_cpu_offload(device=device)
+    else:
+        for transformer in transformers:
+            transformer.enable_group_offload(
+                onload_device=device,
+                offload_type="block_level",
+                num_blocks_per_group=1,
+                use_stream=placement.prefetch,
+            )
+        for component in pipeline.components.values():
+            if is_codec(component):
+                component.to(device)
+            elif isinstance(component, nn.Module) and component not in transformers:
+                add_hook_to_module(component, WhileWorking(execution_device=device))
+
+
+def check(placement: Placement, device: torch.device) -> None:
+    """Raises ValueError where the device cannot do what is asked."""
+    if placement.prefetch and device.type != "cuda":
+        raise ValueError(f"prefetch needs a CUDA device, not {device.type}: its copies run in a stream of their own")
+    if placement.weights == "fp8" and device.type == "mps":
+        raise ValueError("fp8 weights need a CUDA device or the CPU, not mps: it has no 8-bit floating point")
+
+
+def transformers_of(pipeline: DiffusionPipeline) -> list[ModelMixin]:
+    """Its large networks: models of diffusers' kind that say what their blocks are."""
+    parts = pipeline.components.values()
+    return [part for part in parts if isinstance(part, ModelMixin) and getattr(part, "_repeated_blocks", None)]
+
+
+def is_codec(component: object) -> bool:
+    """Autoencoders are called by their parts, `encode` and `decode`, which hooks on the whole never see."""
+    return isinstance(component, nn.Module) and hasattr(component, "decode")
+
+
+def main_dtype(model: nn.Module) -> torch.dtype:
+    """That of most weights, which the model computes in; its `dtype` may name one of a few float32 parts."""
+    sizes = Counter()
+    for parameter in model.parameters():
+        sizes[parameter.dtype] += parameter.numel()
+    return sizes.most_common(1)[0][0]
+
+
+class WhileWorking(CpuOffload):
+    """A component is on the device during its forward pass and in RAM otherwise."""
+
+    def post_forward(self, module: nn.Module, output):
+        module.to("cpu")
+        return output

@@ -1,0 +1,241 @@
+"""Phases one after another, on the processes torchrun has started or on processes of our own."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import multiprocessing
+
+from openreels.models.v4 import SkyReelsV4Transformer
+from openreels.training.loop import Interrupted
+from openreels.training.plan import leave_with_parent
+from openreels.training.sharded.layout import Layout, distributed, started_by_torchrun
+from openreels.training.sharded.lora import add_lora, lora_config
+from openreels.training.sharded.phases import Phase
+from openreels.training.sharded.samples import Source
+from openreels.training.sharded.sharding import export_adapter, export_weights, freeze, shard
+from openreels.training.sharded.trainer import ShardedTrainer, TrainerConfig, video_listens
+from openreels.training.stages import part_of
+
+__all__ = ["Data", "PhasePlan", "PhaseRun", "train_phases"]
+
+
+class Data(Protocol):
+    """Where a training takes its clips from; given to other processes by pickle."""
+
+    def sizes(self) -> tuple[int, int, int]: ...
+
+    def source(self, phase: Phase, workdir: Path, micro_batch: int, seed: int) -> Source: ...
+
+
+@dataclass(frozen=True)
+class PhasePlan:
+    """What is trained, on what. transformer: arguments of `SkyReelsV4Transformer`."""
+
+    phases: tuple[Phase, ...]
+    transformer: Mapping[str, object]
+    data: Data
+
+    def phase(self, name: str) -> Phase:
+        """Raises ValueError where there is none of that name."""
+        found = [phase for phase in self.phases if phase.name == name]
+        if not found:
+            raise ValueError(f"there is no phase {name!r}; the phases are {', '.join(p.name for p in self.phases)}")
+        return found[0]
+
+
+@dataclass(frozen=True)
+class PhaseRun:
+    """How a plan is run.
+
+    part: one phase alone. steps, batch: instead of the phases' own. micro_batch: clips of one forward pass.
+    minutes: wall-clock budget of this call. context: processes that share one clip.
+    start_from: a transformer's folder that every part begins with, unless a phase trained in `workdir` hands one over.
+    lora_rank: train adapters of that rank instead of weights. learns: of the parts a phase learns, these alone.
+    audio_weight: of the audio loss, against 1 for video.
+    """
+
+    workdir: Path
+    part: str | None = None
+    steps: int | None = None
+    minutes: float | None = None
+    batch: int | None = None
+    micro_batch: int = 1
+    seed: int = 0
+    device: str = "cpu"
+    context: int = 1
+    start_from: Path | None = None
+    lora_rank: int | None = None
+    learns: tuple[str, ...] | None = None
+    audio_weight: float = 1.0
+
+
+def train_phases(plan: PhasePlan, run: PhaseRun, processes: int = 1) -> None:
+    """Train, going on from whatever is in the work folder; weights end in `<workdir>/<phase>-weights`.
+
+    Under torchrun, `processes` is what torchrun says. Raises ValueError and FileNotFoundError before anything is
+    loaded where the plan cannot be run, training.loop.Interrupted where the minutes end first.
+    """
+    check(plan, run)
+    if started_by_torchrun():
+        with distributed(run.device):
+            _train(plan, run)
+        return
+    run.workdir.mkdir(parents=True, exist_ok=True)
+    meet = (run.workdir / f".rendezvous-{os.getpid()}").absolute()
+    stopped = multiprocessing.get_context("spawn").SimpleQueue()
+    try:
+        if processes == 1:
+            with distributed(run.device, rank=0, processes=1, store=f"file://{meet}"):
+                _train(plan, run)
+        else:
+            threads = max(1, torch.get_num_threads() // processes)
+            arguments = (processes, threads, f"file://{meet}", stopped, plan, run)
+            multiprocessing.spawn(_worker, arguments, nprocs=processes)
+    finally:
+        meet.unlink(missing_ok=True)
+    if not stopped.empty():
+        raise Interrupted(stopped.get())
+
+
+def check(plan: PhasePlan, run: PhaseRun) -> None:
+    """Raises ValueError, FileNotFoundError."""
+    if run.steps is None and run.minutes is None:
+        raise ValueError("training needs a budget: steps or minutes")
+    phases = (plan.phase(run.part),) if run.part else plan.phases
+    wanted = tuple(plan.transformer[name] for name in ("video_channels", "audio_channels", "text_dim"))
+    if (found := plan.data.sizes()) != wanted:
+        names = "channels of video latents, of audio latents, width of the context"
+        raise ValueError(f"the data do not fit the model: {names} are {found}, and the model needs {wanted}")
+    if run.start_from is not None and not (transformer_in(run.start_from) / "config.json").is_file():
+        raise ValueError(f"weights to start from must be a folder with a transformer, not {str(run.start_from)!r}")
+    for phase in phases:
+        settings_of(run, phase)
+    if run.start_from is None and run.part:
+        for source in {*phases[0].chosen.starts_from.values()}:
+            if not weights_of(run.workdir, source).is_dir():
+                raise FileNotFoundError(
+                    f"phase {run.part} starts from {source}, which is not trained in {run.workdir}; "
+                    "train it, or give weights to start from"
+                )
+
+
+def weights_of(workdir: Path, phase: str) -> Path:
+    return workdir / f"{phase}-weights"
+
+
+def transformer_in(folder: Path) -> Path:
+    """Of a whole pipeline's folder, or of the transformer alone."""
+    return folder / "transformer" if (folder / "transformer").is_dir() else folder
+
+
+def _worker(rank: int, processes: int, threads: int, store: str, stopped, plan: PhasePlan, run: PhaseRun) -> None:
+    """One process of a training; tells through `stopped` that the budget ended first."""
+    threading.Thread(target=leave_with_parent, args=(os.getppid(),), daemon=True).start()
+    torch.set_num_threads(threads)
+    with distributed(run.device, rank=rank, processes=processes, store=store):
+        try:
+            _train(plan, run)
+        except Interrupted as stop:
+            if rank == 0:
+                stopped.put(str(stop))
+
+
+def _train(plan: PhasePlan, run: PhaseRun) -> None:
+    """Runs in every process alike."""
+    layout, began = Layout.of(run.device, run.context), time.monotonic()
+    for phase in (plan.phase(run.part),) if run.part else plan.phases:
+        left = None if run.minutes is None else run.minutes - (time.monotonic() - began) / 60
+        train_phase(plan, replace(run, minutes=left), phase, layout)
+
+
+def train_phase(plan: PhasePlan, run: PhaseRun, phase: Phase, layout: Layout) -> None:
+    """One phase on the processes of `layout`; leaves its averaged weights, or its adapter, in the work folder."""
+    settings = settings_of(run, phase)
+    adapter = None
+    if run.lora_rank is not None:
+        with torch.device("meta"):
+            adapter = lora_config(SkyReelsV4Transformer(**plan.transformer), run.lora_rank, branches=settings.learns)
+
+    def prepare(model: SkyReelsV4Transformer) -> None:
+        if adapter is not None:
+            add_lora(model, adapter)
+        else:
+            freeze(model, settings.learns, video_listens(settings.learns))
+
+    model = shard(
+        lambda: started(plan, run, phase),
+        layout,
+        run.device,
+        dtype=torch.bfloat16 if run.device == "cuda" else None,
+        prepare=prepare,
+    )
+    source = plan.data.source(phase, run.workdir, run.micro_batch, run.seed)
+    trainer = ShardedTrainer(model, source, settings, layout)
+    trainer.run()
+    trainer.ema.swap()
+    if adapter is not None:
+        export_adapter(model, layout, run.workdir / f"{phase.name}-adapter", adapter)
+    else:
+        export_weights(model, layout, weights_of(run.workdir, phase.name), torch.float32)
+
+
+def settings_of(run: PhaseRun, phase: Phase) -> TrainerConfig:
+    """Raises ValueError where nothing that the phase learns is left to learn."""
+    chosen = phase.chosen
+    learns = chosen.learns if run.learns is None else tuple(part for part in chosen.learns if part in run.learns)
+    if not learns:
+        raise ValueError(f"phase {phase.name} learns {', '.join(chosen.learns)}, none of which is to be trained")
+    steps = run.steps or phase.steps
+    return TrainerConfig(
+        run.workdir,
+        phase.name if run.lora_rank is None else f"{phase.name}-lora",
+        steps,
+        run.batch or chosen.batch,
+        run.micro_batch,
+        chosen.learning_rate,
+        seed=run.seed,
+        minutes=run.minutes,
+        learns=learns,
+        weights={"video": 1.0, "audio": run.audio_weight},
+        times=chosen.times,
+        cross_dropout=chosen.cross_dropout,
+        weight_decay=chosen.weight_decay,
+        warmup_steps=min(chosen.warmup_steps, max(1, steps // 10)),
+        ema_decay=chosen.ema_decay,
+        device=run.device,
+        background_saving=run.device == "cuda",
+    )
+
+
+def started(plan: PhasePlan, run: PhaseRun, phase: Phase) -> SkyReelsV4Transformer:
+    """The model as the phase finds it.
+
+    Fresh, or `start_from`; then the parts that phases trained in the work folder hand over.
+    Raises ValueError where weights are of another model.
+    """
+    torch.manual_seed(run.seed)
+    model = SkyReelsV4Transformer(**plan.transformer)
+    if run.start_from is not None:
+        _copy(model, transformer_in(run.start_from), ("video", "audio", "cross"))
+    for part, source in phase.chosen.starts_from.items():
+        if (folder := weights_of(run.workdir, source)).is_dir():
+            _copy(model, folder, (part,))
+    return model
+
+
+def _copy(model: SkyReelsV4Transformer, folder: Path, parts: tuple[str, ...]) -> None:
+    source = SkyReelsV4Transformer.from_pretrained(folder)
+    theirs, ours = source.state_dict(), dict(model.named_parameters())
+    if {name: value.shape for name, value in theirs.items()} != {name: p.shape for name, p in ours.items()}:
+        raise ValueError(f"the weights in {folder} are of a model of other sizes than the one to be trained")
+    for name, value in theirs.items():
+        if part_of(name) in parts:
+            ours[name].data.copy_(value)

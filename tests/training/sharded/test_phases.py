@@ -1,0 +1,102 @@
+"""Every phase of the schedule runs and hands its weights over, at a tiny size."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from sharded_jobs import tiny_transformer
+
+from openreels.models.v4 import SkyReelsV4Transformer
+from openreels.recipes.v4_phases import PHASES
+from openreels.training.loop import Interrupted
+from openreels.training.sharded.cached import CachedData, LatentWriter
+from openreels.training.sharded.launch import PhasePlan, PhaseRun, train_phases
+from openreels.training.stages import part_of
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory) -> PhasePlan:
+    """The schedule over a few random clips; the model is as small as can be."""
+    writer, draw = LatentWriter(tmp_path_factory.mktemp("clips"), torch.zeros(1, 12)), torch.Generator().manual_seed(0)
+    for _ in range(2):
+        normal = lambda *shape: torch.randn(*shape, generator=draw)  # noqa: E731
+        writer.add(normal(3, 12), normal(4, 4), (1, 2, 2))
+        clip = {"references_NC": [normal(8, 4)], "reference_grids": [(2, 2, 2)]}
+        writer.add(normal(2, 12), normal(8, 4), (2, 2, 2), normal(5, 6), **clip)
+    writer.close()
+    config = tiny_transformer(num_single_layers=0).config
+    transformer = {name: value for name, value in config.items() if not name.startswith("_")}
+    return PhasePlan(PHASES, transformer, CachedData(writer.folder))
+
+
+@pytest.fixture(scope="module")
+def life(plan, tmp_path_factory):
+    """All phases, one step each."""
+    workdir = tmp_path_factory.mktemp("life")
+    train_phases(plan, PhaseRun(workdir, steps=1, batch=2, micro_batch=1))
+    return workdir
+
+
+def weights(folder, phase: str) -> dict[str, torch.Tensor]:
+    return dict(SkyReelsV4Transformer.from_pretrained(folder / f"{phase}-weights").named_parameters())
+
+
+def test_every_phase_trains_its_parts_and_keeps_what_others_handed_over(life):
+    for phase in PHASES:
+        assert (life / phase.name / "step-000001").is_dir()
+        assert (life / f"{phase.name}.jsonl").read_text().count("\n") == 1
+        after = weights(life, phase.name)
+        for part, source in phase.chosen.starts_from.items():
+            before = weights(life, source)
+            names = [name for name in after if part_of(name) == part]
+            learns = part in phase.chosen.learns
+            moved = sum(not torch.equal(before[name], after[name]) for name in names)
+            assert (moved > len(names) / 3) if learns else moved == 0, (phase.name, part)
+    assert not torch.equal(weights(life, "joint")["audio.embed.weight"], weights(life, "audio")["audio.embed.weight"])
+    assert torch.equal(weights(life, "video-2")["audio.embed.weight"], weights(life, "video-1")["audio.embed.weight"])
+
+
+def test_two_processes_run_a_phase_as_one_does_and_a_frozen_branch_stays(life, plan, tmp_path):
+    """Started by ourselves, with sound alone to learn on top of given weights."""
+    run = PhaseRun(tmp_path, "joint", steps=1, batch=2, start_from=life / "joint-weights", learns=("audio",), context=2)
+    train_phases(plan, run, processes=2)
+    alone = tmp_path / "alone"
+    train_phases(plan, replace(run, workdir=alone, context=1))
+    before, one, two = weights(life, "joint"), weights(alone, "joint"), weights(tmp_path, "joint")
+    for name, value in two.items():
+        torch.testing.assert_close(value, one[name], rtol=1e-4, atol=1e-5)
+        if part_of(name) != "audio":
+            assert torch.equal(value, before[name]), name
+    assert not torch.equal(two["audio.embed.weight"], before["audio.embed.weight"])
+
+
+def test_an_adapter_is_trained_on_given_weights(life, plan, tmp_path):
+    train_phases(plan, PhaseRun(tmp_path, "sft-2", steps=1, batch=1, start_from=life / "joint-weights", lora_rank=2))
+    assert (tmp_path / "sft-2-adapter" / "pytorch_lora_weights.safetensors").is_file()
+    assert not (tmp_path / "sft-2-weights").exists()
+
+
+def test_a_phase_goes_on_after_its_minutes(plan, tmp_path):
+    run = PhaseRun(tmp_path, "video-1", steps=2, minutes=1e-6, batch=1)
+    with pytest.raises(Interrupted, match=r"video-1: .* at step 1 of 2"):
+        train_phases(plan, run)
+    train_phases(plan, replace(run, minutes=None))
+    assert (tmp_path / "video-1" / "step-000002").is_dir()
+
+
+def test_refusals_name_what_is_wrong(plan, tmp_path):
+    with pytest.raises(ValueError, match="needs a budget"):
+        train_phases(plan, PhaseRun(tmp_path))
+    with pytest.raises(ValueError, match=r"no phase 'sound'; the phases are video-1, .*, sft-2"):
+        train_phases(plan, PhaseRun(tmp_path, "sound", steps=1))
+    with pytest.raises(FileNotFoundError, match=r"phase joint starts from .*, which is not trained in"):
+        train_phases(plan, PhaseRun(tmp_path, "joint", steps=1))
+    with pytest.raises(ValueError, match="phase audio learns audio, none of which is to be trained"):
+        train_phases(plan, PhaseRun(tmp_path, "audio", steps=1, learns=("cross",)))
+    with pytest.raises(ValueError, match="must be a folder with a transformer, not"):
+        train_phases(plan, PhaseRun(tmp_path, steps=1, start_from=tmp_path))
+    with pytest.raises(ValueError, match=r"are \(4, 6, 12\), and the model needs \(4, 6, 99\)"):
+        train_phases(replace(plan, transformer={**plan.transformer, "text_dim": 99}), PhaseRun(tmp_path, steps=1))
+    assert not list(tmp_path.iterdir())
