@@ -73,6 +73,7 @@ class Request(Part):
     a portrait (`image`) speaks what its `speakers` say; `references` appear in a new video; a prompt alone makes all.
     The prompt obeys the grammar of `openreels.prompts`, which plain text does. Where `enhance` is set, the embedded
     enhancer rewrites it for models that know structured captions; `original` is then what the user wrote.
+    cache: of so many sampling steps one is computed and the others are extrapolated: faster, and less exact.
     A field's description is what error messages say is accepted.
     """
 
@@ -91,6 +92,7 @@ class Request(Part):
     steps: int | None = Field(None, ge=1, le=1000, description="a whole number from 1 to 1,000")
     guidance: float | None = Field(None, ge=0, le=30, allow_inf_nan=False, description="a number from 0 to 30")
     shift: float | None = Field(None, gt=0, le=100, allow_inf_nan=False, description="a number above 0 and up to 100")
+    cache: int | None = Field(None, ge=1, le=10, description="a whole number from 1 to 10")
     fps: float | None = Field(None, ge=1, le=240, allow_inf_nan=False, description="a number from 1 to 240")
     modality: Modality = Field("video+audio", description="one of video+audio, video, audio")
     references: tuple[Reference, ...] = Field(
@@ -247,7 +249,7 @@ class Capabilities:
     tasks: names as `Request.task` has them. durations: shortest and longest, in seconds. resolutions: such as "64p".
     fps: frames per second, exact. sample_rate: Hz, 0 for a model without sound of its own.
     duration, resolution, aspect: what it does where nothing is asked; None = as the given picture, clip or sound.
-    options: fields of a request that not every model leaves to the user, and this one does: "fps", "shift".
+    options: fields of a request that not every model leaves to the user, and this one does: "fps", "shift", "cache".
     """
 
     tasks: tuple[str, ...]
@@ -287,7 +289,7 @@ class Capabilities:
             wishes.append((granted, f"aspects of {', '.join(self.aspects)}, not {request.aspect}"))
         wishes += [
             (name in self.options, f"no choice of {name}, not {value:g}")
-            for name in ("fps", "shift")
+            for name in ("fps", "shift", "cache")
             if (value := getattr(request, name)) is not None
         ]
         return [sentence for granted, sentence in wishes if not granted]

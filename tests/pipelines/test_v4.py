@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from openreels.media.aspect import ASPECTS
+from openreels.pipelines.placement import placement_by_size
 from openreels.pipelines.reel import Reel, hash_folder
 from openreels.pipelines.registry import POCKET, available, find
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
@@ -119,3 +120,16 @@ def test_registry():
     for path in ("/no/such/folder", "./no/folder", "runs/no/folder"):
         with pytest.raises(RequestError, match="a folder or a hub id"):
             find(path)
+
+
+def test_cached_steps_are_stored_and_change_the_clip(reel):
+    plain, cached = reel(BALL.model_copy(update={"steps": 8})), reel(BALL.model_copy(update={"steps": 8, "cache": 3}))
+    assert not np.array_equal(plain.frames, cached.frames)
+    assert '"cache"' in str(cached.metadata) and '"cache"' not in str(plain.metadata)
+
+
+@pytest.mark.parametrize(("share", "where"), [(2.0, "resident"), (1.2, "offload"), (0.5, "group")])
+def test_components_are_placed_by_their_sizes(tiny_pipeline, share, where):
+    parts = [part for part in tiny_pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    total = sum(p.numel() * p.element_size() for part in parts for p in part.parameters())
+    assert placement_by_size(tiny_pipeline, share * total).where == where

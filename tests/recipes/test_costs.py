@@ -7,8 +7,10 @@ import torch
 
 from openreels.hardware import GPUS, choose
 from openreels.nn.metering import flops_of, parameters_of, peak_of
-from openreels.recipes.costs import Costs, Job, Size, Training, estimates, phase_cost, phase_costs
+from openreels.recipes.costs import Costs, Size
 from openreels.recipes.presets import preset
+from openreels.recipes.request_plan import Job, estimates
+from openreels.recipes.training_plan import Training, phase_cost, phase_costs
 from openreels.recipes.v4_phases import PHASES
 
 SMALL = {"num_heads": 2, "rope_axis_dims": (4, 6, 6), "text_dim": 16, "num_dual_layers": 3, "num_single_layers": 2}

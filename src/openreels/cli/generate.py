@@ -39,6 +39,10 @@ def generate(
     guidance: Guidance = None,
     negative: Negative = None,
     shift: Annotated[str | None, typer.Option(metavar="S", help="Of the sampling times, for V3. (default: 5)")] = None,
+    cache: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Compute one of N steps, extrapolate the rest: faster, less exact."),
+    ] = None,
     fps: Annotated[str | None, typer.Option(metavar="RATE", help="For V3. (default: 24)")] = None,
     ref: Annotated[
         list[str] | None,
@@ -69,6 +73,7 @@ def generate(
         "steps": steps,
         "guidance": guidance,
         "shift": shift,
+        "cache": cache,
         "fps": fps,
         "references": [reference_of(text) for text in ref or ()],
         "modality": "video" if no_audio else "audio" if audio_only else "video+audio",

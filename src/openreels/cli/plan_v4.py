@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from openreels.cli.placements import placement_facts, show_placements
 from openreels.cli.terminal import show_facts, show_json
 
 if TYPE_CHECKING:
     from openreels.hardware import Gpu
-    from openreels.recipes.costs import Costs, Job, PhaseCost, Training
+    from openreels.recipes.costs import Costs
+    from openreels.recipes.request_plan import Job
+    from openreels.recipes.training_plan import PhaseCost, Training
 
 __all__ = ["PRESETS", "plan_request", "plan_training"]
 
@@ -30,10 +33,10 @@ def plan_request(
     as_json: bool,
 ) -> None:
     """guidance: with negative prompt and cross-modal guidance, three branches instead of one. Raises ValueError."""
-    from openreels.cli.plan import placement_facts, show_placements
     from openreels.hardware import GPUS, choose
-    from openreels.recipes.costs import ASSUMPTIONS, Costs, Job, estimates
+    from openreels.recipes.costs import ASSUMPTIONS, Costs
     from openreels.recipes.presets import preset
+    from openreels.recipes.request_plan import Job, estimates
 
     costs = Costs(preset(name))
     job = Job.of(costs, resolution.lower(), duration, aspect, steps or STEPS, BRANCHES if guidance else 1)
@@ -80,8 +83,9 @@ def request_facts(job: Job) -> dict[str, Any]:
 def plan_training(name: str, gpu: str, gpus: int, context: int, clips: int, price: float, as_json: bool) -> None:
     """All phases of the paper's schedule. Raises ValueError."""
     from openreels.hardware import GPUS
-    from openreels.recipes.costs import ASSUMPTIONS, Costs, Training, phase_costs
+    from openreels.recipes.costs import ASSUMPTIONS, Costs
     from openreels.recipes.presets import preset
+    from openreels.recipes.training_plan import Training, phase_costs
 
     training = Training(GPUS[gpu], gpus, context, clips, price)
     costs = Costs(preset(name))

@@ -1,6 +1,6 @@
 """The branches of guidance on several processes: each computes a part of the batch that guidance makes.
 
-For a sequence too long for one process see `models/context_parallel.py`; both can be combined.
+A sequence too long for one process is shared by `models/context_parallel.py`; `share` combines the two.
 Legend: B batch, N tokens, C channels, P processes.
 """
 
@@ -9,11 +9,14 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
 
 from openreels.flow.guidance import Model, Velocities
+from openreels.models.context_parallel import ContextParallel
+from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.types import Context, StreamState
 
-__all__ = ["BatchParallel"]
+__all__ = ["BatchParallel", "share"]
 
 
 class BatchParallel:
@@ -47,3 +50,21 @@ class BatchParallel:
         whole_PBNC = part_BNC.new_empty(self.group.size(), *part_BNC.shape)
         dist.all_gather(list(whole_PBNC.unbind()), part_BNC.contiguous(), group=self.group)
         return whole_PBNC.flatten(0, 1)
+
+
+def share(transformer: SkyReelsV4Transformer, context: int = 1) -> BatchParallel:
+    """The transformer on all processes of the default group, which torchrun starts.
+
+    context: consecutive processes that share the tokens of one sample; groups of so many divide the batch.
+    Raises ValueError where there are no processes, or where they do not divide into such groups.
+    """
+    if not dist.is_initialized():
+        raise ValueError("sharing a model needs a process group (torchrun starts the processes)")
+    ranks = dist.get_world_size()
+    if context < 1 or ranks % context:
+        raise ValueError(f"context must divide the number of processes, {ranks}, not {context}")
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    mesh = init_device_mesh(device, (ranks // context, context), mesh_dim_names=("branches", "context"))
+    if context > 1:
+        ContextParallel(transformer, mesh["context"].get_group())
+    return BatchParallel(transformer, mesh["branches"].get_group())

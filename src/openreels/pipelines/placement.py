@@ -11,7 +11,7 @@ from torch import nn
 
 from openreels.hardware import Placement
 
-__all__ = ["apply_placement", "transformers_of"]
+__all__ = ["apply_placement", "placement_by_size", "transformers_of"]
 
 STORAGE = torch.float8_e4m3fn
 
@@ -49,6 +49,22 @@ def apply_placement(pipeline: DiffusionPipeline, placement: Placement, device: s
                 component.to(device)
             elif isinstance(component, nn.Module) and component not in transformers:
                 add_hook_to_module(component, WhileWorking(execution_device=device))
+
+
+def placement_by_size(pipeline: DiffusionPipeline, memory: float) -> Placement:
+    """Where components of these sizes go on a device of `memory` bytes, a third of which is left to what they compute.
+
+    `openreels plan` says more exactly what a request needs; this knows the weights alone.
+    """
+    sizes = [bytes_of(part) for part in pipeline.components.values() if isinstance(part, nn.Module)]
+    room = memory * 2 / 3
+    if sum(sizes) <= room:
+        return Placement()
+    return Placement("offload" if max(sizes) <= room else "group", tiling=True)
+
+
+def bytes_of(module: nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in module.parameters())
 
 
 def check(placement: Placement, device: torch.device) -> None:

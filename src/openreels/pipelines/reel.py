@@ -15,6 +15,7 @@ from openreels.media.recipe import Recipe
 from openreels.media.timing import frames_for, padded_frames, samples_for
 from openreels.nn.precision import fastest_dtype
 from openreels.pipelines.components import loading_dtypes
+from openreels.pipelines.placement import apply_placement, placement_by_size
 from openreels.pipelines.registry import offered
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
 from openreels.request import Capabilities, Request, check
@@ -49,10 +50,17 @@ class Reel:
 
     @classmethod
     def from_pretrained(cls, folder: Path, name: str | None = None, device: str = "cpu") -> Reel:
-        """From a folder in diffusers' layout. name: what recipes call it, by default the folder."""
+        """From a folder in diffusers' layout. name: what recipes call it, by default the folder.
+
+        On a GPU the components are placed as its memory allows (`placement_by_size`).
+        """
         dtypes = loading_dtypes(folder, fastest_dtype(device))
         pipeline = SkyReelsV4Pipeline.from_pretrained(folder, dtype=dtypes, local_files_only=True)
-        pipeline.to(device)
+        if torch.device(device).type == "cuda":
+            memory = torch.cuda.get_device_properties(device).total_memory
+            apply_placement(pipeline, placement_by_size(pipeline, memory), device)
+        else:
+            pipeline.to(device)
         if isinstance(pipeline.video_vae, PocketVideoVAE):  # all of its convolutions are flat
             pipeline.video_vae.to(memory_format=torch.channels_last)
         return cls(pipeline, name or str(folder), hash_folder(folder))
@@ -116,6 +124,7 @@ class Reel:
             audio=first.with_audio,
             num_inference_steps=first.steps,
             guidance_scale=first.guidance,
+            cache_interval=first.cache or 1,
             seed=[request.seed for request in requests],
             progress=progress,
         )
@@ -139,4 +148,5 @@ class Reel:
 
 def alike(request: Request) -> tuple:
     """What requests must share to run as one batch."""
-    return (request.duration, request.aspect, request.resolution, request.modality, request.steps, request.guidance)
+    names = ("duration", "aspect", "resolution", "modality", "steps", "guidance", "cache")
+    return tuple(getattr(request, name) for name in names)

@@ -38,6 +38,7 @@ POCKET = Capabilities(
     duration=2.0,
     resolution="64p",
     aspect="1:1",
+    options=("cache",),
 )
 SIZES = ("480p", "540p", "720p")
 CHOICES = ("fps", "shift")

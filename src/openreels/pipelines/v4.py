@@ -26,7 +26,9 @@ from openreels.flow.schedule import Schedule
 from openreels.media import Clip
 from openreels.media.timing import samples_for
 from openreels.models.v4 import SkyReelsV4Transformer
+from openreels.pipelines.caching import step_cache
 from openreels.pipelines.components import adapted_audio, adapted_text, adapted_video, check_fit
+from openreels.pipelines.parallel import BatchParallel, share
 from openreels.tasks.states import audio_state, video_state
 from openreels.types import StreamState
 
@@ -107,6 +109,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
             text_encoder, tokenizer, image_processor, feature_extractor, text_layer, system_prompt
         )
         check_fit(transformer, self.video_codec, self.audio_codec, self.encoder)
+        self._shared: BatchParallel | None = None
 
     @torch.no_grad()
     def __call__(
@@ -125,6 +128,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         seed: int | Sequence[int] = 0,
         output_type: str = "pt",
         park_text_encoder: bool = False,
+        cache_interval: int = 1,
         progress: Progress | None = None,
     ) -> SkyReelsV4Output:
         """Generate one clip per prompt.
@@ -133,7 +137,8 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         all prompts, or one mapping each. num_frames: 4k + 1. height, width: multiples of the video codec's
         `spatial_factor` (16 pixels). video, audio: what to make. seed: one per prompt, or one for the first, counted
         up. output_type: "pt" (frames and samples) or "latent". park_text_encoder: a large one waits in main memory
-        while the rest works. progress: called after each step.
+        while the rest works. cache_interval: of so many steps one is computed, the rest is extrapolated (see
+        `caching.step_cache`). progress: called after each step.
         Raises ValueError for sizes the codecs cannot take, and for tags and media that do not match.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
@@ -158,20 +163,17 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         blank = audio_state(audio_shape, video_shape.latent_frames, len(prompts))
         audio_start = self._noise(blank, seeds, salt=1) if audio else None
         both = video and audio
-        video_end, audio_end = sample(
-            self.transformer,
-            video_start,
-            audio_start,
-            positive,
-            negative,
-            Schedule(
-                num_inference_steps or self.config.steps, self.config.shift, self.config.audio_lag if both else 0.0
-            ),
-            Guidance(
-                self.config.guidance if guidance_scale is None else guidance_scale, self.config.cross_modal_guidance
-            ),
-            progress,
+        schedule = Schedule(
+            num_inference_steps or self.config.steps, self.config.shift, self.config.audio_lag if both else 0.0
         )
+        guidance = Guidance(
+            self.config.guidance if guidance_scale is None else guidance_scale, self.config.cross_modal_guidance
+        )
+        with step_cache(self.transformer, cache_interval):
+            model = self._shared or self.transformer
+            video_end, audio_end = sample(
+                model, video_start, audio_start, positive, negative, schedule, guidance, progress
+            )
         frames = video_end.noisy_BNC if video_end else None
         samples = audio_end.noisy_BNC if audio_end else None
         if output_type == "latent":
@@ -180,6 +182,14 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
             None if frames is None else self.video_codec.decode(frames, video_shape, device),
             None if samples is None else self.audio_codec.decode(samples, audio_shape.samples, device),
         )
+
+    def enable_parallel(self, context: int = 1) -> None:
+        """From now on all processes of the default group sample together; each calls the pipeline alike.
+
+        context: processes that share the tokens of one clip; groups of so many divide the branches of guidance.
+        Raises ValueError where the processes do not divide into such groups.
+        """
+        self._shared = share(self.transformer, context)
 
     def _noise(self, state: StreamState, seeds: Sequence[int], salt: int) -> StreamState:
         """Noise that depends on each sample's own seed and modality alone: drawn on the CPU, the same on any device."""

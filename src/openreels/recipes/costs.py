@@ -1,45 +1,49 @@
-"""What a preset costs: parameters, tokens, FLOPs and memory, counted on the real classes on the meta device; and plans
-made of them, for a request and for the paper's training schedule.
+"""What a preset costs: parameters, tokens, FLOPs and memory, counted on the real classes on the meta device.
 
-Counts are exact. Seconds, days and money follow from the assumptions that `ASSUMPTIONS` names; none was measured on the
-GPUs in question.
+Counts are exact. The plans made of them (`request_plan.py`, `training_plan.py`) give seconds, days and money too, which
+follow from what `ASSUMPTIONS` names; none was measured on the GPUs in question.
 
 Legend: N video tokens, A audio tokens, L text tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, cached_property
-from math import ceil, inf
-from types import MappingProxyType
 
 import numpy as np
 import torch
+from accelerate import init_empty_weights
 
-from openreels.hardware import Estimate, Gpu, Placement
-from openreels.media.aspect import canvas_size, frame_size
-from openreels.media.timing import audio_tokens, frames_for, latent_frames, padded_frames, samples_for
+from openreels.media.aspect import canvas_size
+from openreels.media.timing import audio_tokens, latent_frames, padded_frames, samples_for
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.nn.metering import flops_of, parameters_of, peak_of
 from openreels.recipes.presets import Preset
-from openreels.recipes.v4_phases import PHASES
 from openreels.tasks.states import audio_state, video_state
-from openreels.training.sharded.conditions import TASKS, Task
-from openreels.training.sharded.phases import Phase
 from openreels.training.stages import part_of
 from openreels.types import AudioShape, Context, VideoShape
 
-__all__ = ["ASSUMPTIONS", "Costs", "Job", "PhaseCost", "Size", "Training", "estimates", "phase_costs"]
+__all__ = [
+    "ASSUMPTIONS",
+    "BF16",
+    "CODEC_SHARE",
+    "FLOAT32",
+    "MFU",
+    "PAGEABLE_SHARE",
+    "PINNED_SHARE",
+    "PROCESS_BYTES",
+    "Cost",
+    "Costs",
+    "Size",
+]
 
 MFU = 0.4  # share of the peak that matrix products reach
 CODEC_SHARE = 0.1  # of the same peak, for convolutions of the video codec
 PAGEABLE_SHARE, PINNED_SHARE = 0.3, 0.8  # of the bus
 PROCESS_BYTES = 3e9  # RAM of Python with torch, beside weights
 TEXT_TOKENS = 300  # of a structured caption
-ASPECT = "16:9"  # of clips in the training plan
 ASSUMPTIONS = {
     "transformer_share_of_peak": MFU,
     "codec_share_of_peak": CODEC_SHARE,
@@ -48,15 +52,6 @@ ASSUMPTIONS = {
     "process_ram_bytes": PROCESS_BYTES,
     "text_tokens": TEXT_TOKENS,
 }
-# Parameters of the frozen text encoders, as published with them.
-TEXT_ENCODERS: Mapping[str | None, float] = MappingProxyType(
-    {
-        "Qwen/Qwen2.5-VL-7B-Instruct": 8.29e9,
-        "Qwen/Qwen2.5-VL-3B-Instruct": 3.75e9,
-        "hunyuanvideo-community/HunyuanVideo": 8.03e9,
-        None: 0,  # comes with the model, too small to matter
-    }
-)
 BF16, FLOAT32 = 2, 4
 TILE, TILE_STRIDE = 256 // 16, 192 // 16  # tokens; diffusers' defaults
 
@@ -224,7 +219,7 @@ class Costs:
         import diffusers
 
         sound = [getattr(diffusers, name, None) for name in self.preset.audio.class_names]
-        with torch.device("meta"):
+        with init_empty_weights():  # not the meta device: they compute filters while they are built
             return parameters_of(self.video_vae) + sum(parameters_of(part()) for part in sound if part is not None)
 
     @cached_property
@@ -291,228 +286,3 @@ def checkpointed_step(model: SkyReelsV4Transformer, inputs: tuple) -> None:
     sum(velocity.sum() for velocity in model(*inputs) if velocity is not None).backward()
     model.disable_gradient_checkpointing()
     model.zero_grad()
-
-
-# -- a request --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Job:
-    """A request as work. branches: of guidance, computed as one batch (prompt, negative prompt, streams apart)."""
-
-    costs: Costs
-    size: Size
-    frames: int
-    height: int
-    width: int
-    steps: int
-    branches: int
-
-    @classmethod
-    def of(
-        cls,
-        costs: Costs,
-        resolution: str,
-        duration: float,
-        aspect: str,
-        steps: int = 30,
-        branches: int = 3,
-        video: bool = True,
-        audio: bool = True,
-    ) -> Job:
-        """Raises ValueError for sizes that make no sense."""
-        if not 0 < duration <= 200:
-            raise ValueError(f"duration must be a number of seconds above 0 and up to 200, not {duration:g}")
-        if not resolution.removesuffix("p").isdecimal():
-            raise ValueError(f"resolution must be pixels of the short side, such as 480p, not {resolution!r}")
-        height, width = frame_size(aspect, int(resolution.removesuffix("p")))
-        frames = frames_for(duration, costs.preset.fps)
-        size = costs.size(frames, height, width, video, audio)
-        return cls(costs, size, frames, height, width, steps, branches if video and audio else min(branches, 2))
-
-    @cached_property
-    def transformer_flops(self) -> int:
-        return self.steps * self.costs.forward_flops(self.size, self.branches)
-
-    @cached_property
-    def forward_bytes(self) -> int:
-        return self.costs.forward_bytes(self.size, self.branches)
-
-    def decoding(self, tiled: bool) -> Cost:
-        return self.costs.decoding(self.size.grid, tiled) if self.size.grid else Cost(0, 0)
-
-
-def estimates(job: Job, gpu: Gpu, ram: float = inf) -> list[Estimate]:
-    """Of every placement; with a tiled video codec only where it does not fit without."""
-    found = []
-    for where, prefetch in (("resident", False), ("offload", False), ("group", True), ("group", False)):
-        for weights in ("bf16", "fp8"):
-            plain = estimate(job, Placement(where, weights, prefetch), gpu)
-            if not plain.fits(gpu, ram):
-                tiled = estimate(job, Placement(where, weights, prefetch, tiling=True), gpu)
-                plain = tiled if tiled.peak_vram < plain.peak_vram else plain
-            found.append(plain)
-    return found
-
-
-def estimate(job: Job, placement: Placement, gpu: Gpu) -> Estimate:
-    costs = job.costs
-    bytes_each = 1 if placement.weights == "fp8" else BF16
-    transformer, layer = bytes_each * costs.total_parameters, bytes_each * costs.layer_parameters
-    text = BF16 * TEXT_ENCODERS[costs.preset.text.repository]
-    codecs = BF16 * costs.codec_parameters
-    everything, decoding = transformer + text + codecs, job.decoding(placement.tiling)
-    if placement.where == "resident":
-        base = dict.fromkeys(("text", "sampling", "codec"), everything)
-        ram = PROCESS_BYTES
-    elif placement.where == "offload":
-        base = {"text": text, "sampling": transformer + codecs, "codec": codecs}
-        ram = PROCESS_BYTES + everything
-    else:
-        held = layer * (2 if placement.prefetch else 1) + transformer / max(1, sum(costs.layers.values()))
-        base = {"text": text + codecs, "sampling": held + codecs, "codec": codecs}
-        ram = PROCESS_BYTES + everything
-    base["sampling"] += job.forward_bytes
-    base["codec"] += decoding.peak
-    return Estimate(
-        placement,
-        base,
-        PROCESS_BYTES + BF16 * costs.total_parameters + text + codecs,
-        ram,
-        _seconds(job, placement, gpu, transformer, text, decoding),
-    )
-
-
-def _seconds(
-    job: Job, placement: Placement, gpu: Gpu, transformer: float, text: float, decoding: Cost
-) -> dict[str, float]:
-    compute = job.transformer_flops / (MFU * gpu.flops)
-    if placement.weights == "fp8":  # every step reads 1 byte a weight, writes 2 to compute with and puts the 1 back
-        compute += job.steps * 6 * job.costs.total_parameters / gpu.bandwidth
-    pinned, pageable = PINNED_SHARE * gpu.bus, PAGEABLE_SHARE * gpu.bus
-    moved = 0.0 if placement.where == "resident" else 2 * text / pageable
-    if placement.where == "offload":
-        moved += 2 * transformer / pageable
-    elif placement.where == "group" and placement.prefetch:  # the copies hide behind computing, or the other way round
-        moved += max(0.0, job.steps * transformer / pinned - compute)
-    elif placement.where == "group":
-        moved += 2 * job.steps * transformer / pageable
-    return {
-        "transformer": compute,
-        "codec": decoding.flops / (CODEC_SHARE * gpu.flops),
-        "transfers": moved,
-    }
-
-
-# -- training ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a preset is trained. gpus: in all; context: of them share one clip's tokens (context parallelism).
-
-    clips: of the largest size in one GPU's micro-batch (a group's, with context). price: of one GPU hour.
-    """
-
-    gpu: Gpu
-    gpus: int
-    context: int = 1
-    clips: int = 1
-    price: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.gpus < 1 or self.context < 1 or self.gpus % self.context or self.clips < 1:
-            raise ValueError(
-                f"{self.gpus} GPUs do not divide into groups of {self.context}; both must be at least 1, as clips"
-            )
-
-
-@dataclass(frozen=True)
-class PhaseCost:
-    """One phase of the schedule. flops: of all its samples, without computing layers again for checkpointing.
-
-    tokens: video and audio, of its largest clip. memory: bytes on each GPU at the peak, by what they hold.
-    days, price: on all GPUs of the plan.
-    """
-
-    phase: Phase
-    samples: float
-    steps: int
-    flops: float
-    tokens: int
-    memory: Mapping[str, float]
-    days: float
-    price: float
-
-    @property
-    def peak(self) -> float:
-        return sum(self.memory.values())
-
-
-def phase_costs(costs: Costs, training: Training, phases: Sequence[Phase] = PHASES) -> list[PhaseCost]:
-    return [phase_cost(costs, training, phase) for phase in phases]
-
-
-def phase_cost(costs: Costs, training: Training, phase: Phase) -> PhaseCost:
-    mean = sum(share * _sample_flops(costs, phase, TASKS[name]) for name, share in phase.shares.items())
-    flops = phase.samples * mean
-    largest = max(
-        (size for name in phase.shares for size, _ in _sizes(costs, phase, TASKS[name])),
-        key=lambda size: size.video + size.audio,
-    )
-    trained = sum(costs.parameters[part] for part in phase.chosen.learns)
-    # A frozen tower that runs only holds weights; a phase without a tower does not load it.
-    present = costs.total_parameters if len(phase.chosen.learns) > 1 else trained
-    shards = training.gpus
-    memory = {
-        "weights": FLOAT32 * present / shards,
-        "gradients": FLOAT32 * trained / shards,
-        "moments": 2 * FLOAT32 * trained / shards,
-        "average": FLOAT32 * trained / shards,
-        # Layers gathered in bfloat16: the one at work and the next.
-        "gathered layers": 2 * BF16 * costs.layer_parameters if shards > 1 else 0,
-        "activations": costs.training_bytes(largest, training.clips) / training.context,
-    }
-    seconds = flops / (MFU * training.gpu.flops * training.gpus)
-    hours = seconds / 3600
-    return PhaseCost(
-        phase,
-        phase.samples,
-        phase.steps,
-        flops,
-        largest.video + largest.audio,
-        memory,
-        hours / 24,
-        hours * training.gpus * training.price,
-    )
-
-
-def _sample_flops(costs: Costs, phase: Phase, task: Task) -> float:
-    """Forward and backward of the mean sample of a task in a phase."""
-    return 3 * sum(weight * costs.forward_flops(size) for size, weight in _sizes(costs, phase, task))
-
-
-def _sizes(costs: Costs, phase: Phase, task: Task) -> Iterable[tuple[Size, float]]:
-    """Sizes of a task's clips in a phase and their weights, summing to 1.
-
-    Resolutions are equally frequent, lengths uniform between the shortest and the longest: FLOPs are a quadratic of the
-    length, so Simpson's rule over three lengths is exact.
-    """
-    video = "video" in task.streams
-    resolutions = (phase.published.resolutions or (256,)) if video else (256,)
-    shortest, longest = phase.seconds or (0, 0)
-    if task.still:
-        lengths = [(Fraction(1, costs.preset.fps), 1.0)]
-    else:
-        middle = (shortest + longest) / 2
-        lengths = [(Fraction(shortest), 1 / 6), (Fraction(middle), 4 / 6), (Fraction(longest), 1 / 6)]
-    for resolution in resolutions:
-        height, width = frame_size(ASPECT, resolution)
-        for seconds, weight in lengths:
-            frames = max(1, ceil(seconds * costs.preset.fps))
-            size = costs.size(frames, height, width, video, "audio" in task.streams)
-            if task.reference:
-                # A reference clip is taken to be as long as the clip itself, a reference picture is one frame.
-                length = size.grid[0] if task.reference == "video" else 1
-                size = replace(size, reference=(length, *size.grid[1:]))
-            yield size, weight / len(resolutions)
