@@ -11,12 +11,13 @@ import pytest
 
 import openreels
 from openreels.cli.__main__ import main
+from openreels.hardware import GPUS
 from openreels.media import Clip
 from openreels.media.recipe import Recipe
 from openreels.pipelines.v3 import sizes
 from openreels.pipelines.v3.extension import SkyReelsV3ExtensionPipeline
-from openreels.pipelines.v3.loading import save_diffusers
-from openreels.pipelines.v3.planning import MODELS
+from openreels.pipelines.v3.loading import Layout, planned, save_diffusers
+from openreels.pipelines.v3.planning import MODELS, estimates, job_of
 from openreels.pipelines.v3.reel import V3Reel, placement_for, plain_prompt
 from openreels.request import Request, RequestError
 
@@ -190,3 +191,16 @@ def test_tags_become_words():
     assert plain_prompt(Request.parse({"prompt": "(@Actor-0) sits", "references": [actor]})) == "(Actor-0) sits"
     with pytest.raises(RequestError, match=r"@dog is no reference; given are @cat"):
         plain_prompt(Request.parse({"prompt": "@dog", "references": [cat]}))
+
+
+def test_a_plan_of_a_quantised_folder(tmp_path):
+    """9 GB of GGUF for 14.3 B parameters: weights stay so, and take less than in 16 bits wherever they are."""
+    with (tmp_path / "r2v-Q4.gguf").open("wb") as file:
+        file.truncate(9 * 10**9)  # sparse: only its size is looked at
+    model = planned(Layout(tmp_path, "r2v", True, {}, {"transformer": tmp_path}))
+    assert model.stored == pytest.approx(0.6, abs=0.1)
+    found = estimates(job_of(model), GPUS["4090"])
+    assert {each.placement.weights for each in found} == {"gguf"}
+    plain = estimates(job_of("r2v"), GPUS["4090"])
+    assert found[0].placement.where == plain[0].placement.where == "resident"
+    assert found[0].peak_vram < plain[0].peak_vram - 15e9
