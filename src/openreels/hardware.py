@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import inf
 
-__all__ = ["GPUS", "Estimate", "Gpu", "Placement", "choose"]
+__all__ = [
+    "ASSUMPTIONS",
+    "CODEC_SHARE",
+    "GPUS",
+    "MFU",
+    "PAGEABLE_SHARE",
+    "PINNED_SHARE",
+    "PLACEMENTS",
+    "PROCESS_BYTES",
+    "Estimate",
+    "Gpu",
+    "Placement",
+    "choose",
+    "estimates_of",
+]
+
+# Assumed in every plan, none of them measured on these GPUs.
+MFU = 0.4  # share of the peak that transformers and text encoders reach
+CODEC_SHARE = 0.1  # of the same peak, for the convolutions of a video codec
+PINNED_SHARE, PAGEABLE_SHARE = 0.8, 0.3  # of the bus: prefetch from pinned memory; plain moves of whole components
+PROCESS_BYTES = 3e9  # RAM of Python with torch, beside weights
+ASSUMPTIONS = {
+    "transformer_share_of_peak": MFU,
+    "codec_share_of_peak": CODEC_SHARE,
+    "bus_share_pinned": PINNED_SHARE,
+    "bus_share_pageable": PAGEABLE_SHARE,
+    "process_ram_bytes": PROCESS_BYTES,
+}
 
 LOSSY_GAIN = 0.9  # 8-bit weights change the result: they are chosen only where they take less than this share of time
 
@@ -67,6 +94,13 @@ class Placement:
         return ", ".join(parts)
 
 
+PLACEMENTS = tuple(
+    Placement(where, weights, prefetch)
+    for where, prefetch in (("resident", False), ("offload", False), ("group", True), ("group", False))
+    for weights in ("bf16", "fp8")
+)
+
+
 @dataclass(frozen=True)
 class Estimate:
     """vram: peak bytes by phase. ram_loading: peak bytes of RAM while everything is loaded, in bf16, before it is
@@ -88,6 +122,20 @@ class Estimate:
 
     def fits(self, gpu: Gpu, ram: float = inf) -> bool:
         return self.peak_vram <= gpu.memory and max(self.ram_loading, self.ram) <= ram
+
+
+def estimates_of(
+    estimate: Callable[[Placement], Estimate], placements: Iterable[Placement], gpu: Gpu, ram: float = inf
+) -> list[Estimate]:
+    """Of every placement; with a tiled video codec where it does not fit without and takes less so."""
+    found = []
+    for placement in placements:
+        plain = estimate(placement)
+        if not plain.fits(gpu, ram):
+            tiled = estimate(replace(placement, tiling=True))
+            plain = tiled if tiled.peak_vram < plain.peak_vram else plain
+        found.append(plain)
+    return found
 
 
 def choose(found: Sequence[Estimate], gpu: Gpu, ram: float = inf) -> Estimate | None:

@@ -69,7 +69,7 @@ def plan(
     """Say what a request takes on a GPU and where to place its networks, or what training takes; loads nothing."""
     from openreels.cli.plan_v4 import PRESETS, plan_request, plan_training
     from openreels.cli.terminal import show_json
-    from openreels.hardware import GPUS, choose
+    from openreels.hardware import ASSUMPTIONS, GPUS, choose
     from openreels.pipelines.v3 import planning
     from openreels.request import RequestError, shown
 
@@ -98,7 +98,7 @@ def plan(
     found = planning.estimates(job, chosen_gpu, limit)
     pick = choose(found, chosen_gpu, limit)
     if as_json:
-        show_json(as_facts(job, gpu, chosen_gpu, found, pick, limit) | {"assumptions": dict(planning.ASSUMPTIONS)})
+        show_json(as_facts(job, gpu, chosen_gpu, found, pick, limit) | {"assumptions": dict(ASSUMPTIONS)})
     else:
         show(job, gpu, chosen_gpu, found, pick, limit)
 

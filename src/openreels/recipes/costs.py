@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from accelerate import init_empty_weights
 
+from openreels import hardware
 from openreels.media.aspect import canvas_size
 from openreels.media.timing import audio_tokens, latent_frames, padded_frames, samples_for
 from openreels.models.v4 import SkyReelsV4Transformer
@@ -25,33 +26,10 @@ from openreels.tasks.states import audio_state, video_state
 from openreels.training.stages import part_of
 from openreels.types import AudioShape, Context, VideoShape
 
-__all__ = [
-    "ASSUMPTIONS",
-    "BF16",
-    "CODEC_SHARE",
-    "FLOAT32",
-    "MFU",
-    "PAGEABLE_SHARE",
-    "PINNED_SHARE",
-    "PROCESS_BYTES",
-    "Cost",
-    "Costs",
-    "Size",
-]
+__all__ = ["ASSUMPTIONS", "BF16", "FLOAT32", "Cost", "Costs", "Size"]
 
-MFU = 0.4  # share of the peak that matrix products reach
-CODEC_SHARE = 0.1  # of the same peak, for convolutions of the video codec
-PAGEABLE_SHARE, PINNED_SHARE = 0.3, 0.8  # of the bus
-PROCESS_BYTES = 3e9  # RAM of Python with torch, beside weights
 TEXT_TOKENS = 300  # of a structured caption
-ASSUMPTIONS = {
-    "transformer_share_of_peak": MFU,
-    "codec_share_of_peak": CODEC_SHARE,
-    "bus_share_pinned": PINNED_SHARE,
-    "bus_share_pageable": PAGEABLE_SHARE,
-    "process_ram_bytes": PROCESS_BYTES,
-    "text_tokens": TEXT_TOKENS,
-}
+ASSUMPTIONS = {**hardware.ASSUMPTIONS, "text_tokens": TEXT_TOKENS}
 BF16, FLOAT32 = 2, 4
 TILE, TILE_STRIDE = 256 // 16, 192 // 16  # tokens; diffusers' defaults
 
@@ -144,7 +122,7 @@ class Costs:
     def _polynomial(self, video: bool, audio: bool, references: bool, text: int) -> np.ndarray:
         """FLOPs of one sample: coefficients of `monomials`, which are whole numbers.
 
-        A quadratic in the tokens, by construction of the network; so six small sizes say all.
+        A quadratic in the tokens, by construction of the network; so six small sizes say all (a test compares).
         """
         sizes = [(8, 4), (16, 4), (32, 4), (8, 12), (8, 20), (32, 20)]
         rows, counted = [], []

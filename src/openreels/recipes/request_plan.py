@@ -8,20 +8,21 @@ from functools import cached_property
 from math import inf
 from types import MappingProxyType
 
-from openreels.hardware import Estimate, Gpu, Placement
-from openreels.media.aspect import frame_size
-from openreels.media.timing import frames_for
-from openreels.recipes.costs import (
-    BF16,
+from openreels.hardware import (
     CODEC_SHARE,
     MFU,
     PAGEABLE_SHARE,
     PINNED_SHARE,
+    PLACEMENTS,
     PROCESS_BYTES,
-    Cost,
-    Costs,
-    Size,
+    Estimate,
+    Gpu,
+    Placement,
+    estimates_of,
 )
+from openreels.media.aspect import frame_size
+from openreels.media.timing import frames_for
+from openreels.recipes.costs import BF16, Cost, Costs, Size
 
 __all__ = ["Job", "estimate", "estimates"]
 
@@ -57,8 +58,6 @@ class Job:
         aspect: str,
         steps: int = 30,
         branches: int = 3,
-        video: bool = True,
-        audio: bool = True,
     ) -> Job:
         """Raises ValueError for sizes that make no sense."""
         if not 0 < duration <= 200:
@@ -67,8 +66,7 @@ class Job:
             raise ValueError(f"resolution must be pixels of the short side, such as 480p, not {resolution!r}")
         height, width = frame_size(aspect, int(resolution.removesuffix("p")))
         frames = frames_for(duration, costs.preset.fps)
-        size = costs.size(frames, height, width, video, audio)
-        return cls(costs, size, frames, height, width, steps, branches if video and audio else min(branches, 2))
+        return cls(costs, costs.size(frames, height, width), frames, height, width, steps, branches)
 
     @cached_property
     def transformer_flops(self) -> int:
@@ -79,20 +77,12 @@ class Job:
         return self.costs.forward_bytes(self.size, self.branches)
 
     def decoding(self, tiled: bool) -> Cost:
-        return self.costs.decoding(self.size.grid, tiled) if self.size.grid else Cost(0, 0)
+        return self.costs.decoding(self.size.grid, tiled)
 
 
 def estimates(job: Job, gpu: Gpu, ram: float = inf) -> list[Estimate]:
-    """Of every placement; with a tiled video codec only where it does not fit without."""
-    found = []
-    for where, prefetch in (("resident", False), ("offload", False), ("group", True), ("group", False)):
-        for weights in ("bf16", "fp8"):
-            plain = estimate(job, Placement(where, weights, prefetch), gpu)
-            if not plain.fits(gpu, ram):
-                tiled = estimate(job, Placement(where, weights, prefetch, tiling=True), gpu)
-                plain = tiled if tiled.peak_vram < plain.peak_vram else plain
-            found.append(plain)
-    return found
+    """Of every placement."""
+    return estimates_of(lambda placement: estimate(job, placement, gpu), PLACEMENTS, gpu, ram)
 
 
 def estimate(job: Job, placement: Placement, gpu: Gpu) -> Estimate:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 
-from openreels.hardware import Gpu
+from openreels.hardware import MFU, Gpu
 from openreels.media.aspect import frame_size
-from openreels.recipes.costs import BF16, FLOAT32, MFU, Costs, Size
+from openreels.recipes.costs import BF16, FLOAT32, Costs, Size
 from openreels.recipes.v4_phases import PHASES
 from openreels.training.sharded.conditions import TASKS, Task
 from openreels.training.sharded.phases import Phase
@@ -108,7 +108,7 @@ def _sizes(costs: Costs, phase: Phase, task: Task) -> Iterable[tuple[Size, float
     """Sizes of a task's clips in a phase and their weights, summing to 1.
 
     Resolutions are equally frequent, lengths uniform between the shortest and the longest: FLOPs are a quadratic of the
-    length, so Simpson's rule over three lengths is exact.
+    length, so Simpson's rule over three lengths is exact but for the rounding to whole latent frames.
     """
     video = "video" in task.streams
     resolutions = (phase.published.resolutions or (256,)) if video else (256,)

@@ -1,7 +1,7 @@
 """What a request needs on a named GPU, and how to place the networks there; before anything is loaded, without torch.
 
 A `Job` is a request as passes of the transformer and the autoencoder. A `Placement` says where weights are, in plain
-data; `estimate` gives its memory and time, `choose` the fastest that fits; `placement.py` carries it out.
+data; `estimate` gives its memory and time, `hardware.choose` the fastest that fits; `placement.py` carries it out.
 
 Memory is arithmetic (see `budget.py`). Seconds are ESTIMATES: FLOPs over a stated share of the data sheet's peak, bytes
 over a stated share of the bus. Nothing here was measured on the GPUs named.
@@ -13,7 +13,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, inf
 
-from openreels.hardware import Estimate, Gpu, Placement
+from openreels.hardware import (
+    CODEC_SHARE,
+    MFU,
+    PAGEABLE_SHARE,
+    PINNED_SHARE,
+    PLACEMENTS,
+    PROCESS_BYTES,
+    Estimate,
+    Gpu,
+    Placement,
+    estimates_of,
+)
 from openreels.media.timing import exact, frames_for, padded_frames
 from openreels.pipelines.v3 import budget
 from openreels.pipelines.v3.plans import (
@@ -33,9 +44,7 @@ from openreels.pipelines.v3.plans import (
 from openreels.pipelines.v3.sizes import AVATAR_BUCKETS, BUCKETS, pick_size
 
 __all__ = [
-    "ASSUMPTIONS",
     "MODELS",
-    "PLACEMENTS",
     "Job",
     "estimate",
     "estimates",
@@ -43,20 +52,7 @@ __all__ = [
     "model_of",
 ]
 
-# Assumed, none of them measured on these GPUs.
-MFU = 0.4  # share of the peak that the transformer and the text encoder reach
-CODEC_SHARE = 0.1  # of the same peak, for the autoencoder's float32 (TF32) convolutions
-PINNED_SHARE, PAGEABLE_SHARE = 0.8, 0.3  # of the bus: prefetch from pinned memory; plain moves of whole components
-PROCESS_BYTES = 3e9  # RAM of Python with torch, beside weights
 TEXT_ENCODER_BYTES = 0.2e9  # what 512 tokens take beyond the weights
-ASSUMPTIONS = {
-    "transformer_share_of_peak": MFU,
-    "codec_share_of_peak": CODEC_SHARE,
-    "bus_share_pinned": PINNED_SHARE,
-    "bus_share_pageable": PAGEABLE_SHARE,
-    "process_ram_bytes": PROCESS_BYTES,
-}
-
 
 # -- requests ---------------------------------------------------------------------------------------------------------
 
@@ -248,13 +244,6 @@ def _passes(
 # -- placements -------------------------------------------------------------------------------------------------------
 
 
-PLACEMENTS = tuple(
-    Placement(where, weights, prefetch)
-    for where, prefetch in (("resident", False), ("offload", False), ("group", True), ("group", False))
-    for weights in ("bf16", "fp8")
-)
-
-
 def estimate(job: Job, placement: Placement, gpu: Gpu) -> Estimate:
     network = job.model.network
     linear = linear_bytes(job.model, placement)
@@ -333,15 +322,8 @@ def _seconds(job: Job, placement: Placement, gpu: Gpu, linear: float) -> dict[st
 
 
 def estimates(job: Job, gpu: Gpu, ram: float = inf) -> list[Estimate]:
-    """Of every placement; with a tiled autoencoder only where it does not fit without."""
-    found = []
+    """Of every placement; what is stored quantised stays so."""
     placements = PLACEMENTS
     if job.model.stored is not None:
         placements = [replace(each, weights="gguf") for each in PLACEMENTS if each.weights == "bf16"]
-    for placement in placements:
-        plain = estimate(job, placement, gpu)
-        if not plain.fits(gpu, ram):
-            tiled = estimate(job, replace(placement, tiling=True), gpu)
-            plain = tiled if tiled.peak_vram < plain.peak_vram else plain
-        found.append(plain)
-    return found
+    return estimates_of(lambda placement: estimate(job, placement, gpu), placements, gpu, ram)
