@@ -137,27 +137,25 @@ def test_a_request_cannot_be_changed():
         (
             {"colour": "red"},
             "'colour' is not a field of a request; accepted are prompt, negative, duration, resolution, aspect, seed, "
-            "steps, guidance, shift, cache, fps, modality, references, video, transition, image, speakers, enhance, "
-            "original",
+            "steps, guidance, shift, cache, fps, modality, references, keyframes, video, use, masks, span, keep_audio, "
+            "transition, audio, image, speakers, sounds, enhance, original",
         ),
         ({"fps": 0.5}, "fps must be a number from 1 to 240, not 0.5"),
         (
             {"references": [{"tag": "a b", "path": "x.png"}]},
-            "references must be up to 9 pictures, each with a path and a tag of 1 to 40 letters, digits, "
+            "references must be up to 9 pictures, clips and sounds, each with a path and a tag of 1 to 40 letters, digits, "
             "underscores or hyphens, not 'a b'",
         ),
         (
             {"image": "x.png", "speakers": [{"audio": "x.wav", "region": [0.0, 0.0, 2.0, 1.0]}]},
-            "speakers must be up to 8 sounds, each with a path, and a region of four numbers from 0 to 1 or a mask, "
-            "not 2.0",
+            "speakers must be up to 8 people, each with the path of an audio or a voice, and a tag, a region of four "
+            "numbers from 0 to 1 or a mask, not 2.0",
         ),
-        ({"image": "x.png"}, "a portrait needs at least one speaker, and speakers need a portrait (image)"),
-        ({"speakers": [{"audio": "x"}]}, "a portrait needs at least one speaker, and speakers need a portrait (image)"),
-        ({"transition": "cut-in"}, "a transition needs the video that it leads on from"),
         (
-            {"video": "x.mp4", "references": [{"tag": "cat", "path": "x.png"}]},
-            "references and video are not used together; accepted is one of them",
+            {"image": "x.png"},
+            "a portrait (image) needs at least one speaker; accepted otherwise is a key frame at first",
         ),
+        ({"transition": "cut-in"}, "a transition needs the video that it leads on from"),
         (
             {"video": "x.mp4", "modality": "audio"},
             "from video a video is made; accepted modalities are video+audio and video, not audio",

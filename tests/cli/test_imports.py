@@ -21,7 +21,8 @@ def test_importing_the_package_loads_nothing():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["generate", "--help"], ["world", "--help"], ["train", "--help"], ["--version"]]
+    "arguments",
+    [["--help"], ["generate", "--help"], ["edit", "--help"], ["world", "--help"], ["train", "--help"], ["--version"]],
 )
 def test_help_loads_no_engine(arguments):
     modules = loaded_by(f"from openreels.cli.__main__ import main\nmain({arguments})")
@@ -36,7 +37,7 @@ def test_a_request_and_a_clip_need_no_torch():
 def test_what_cannot_be_done_is_known_without_torch():
     modules = loaded_by(
         "from openreels.cli.__main__ import main\n"
-        "assert main(['generate', 'x', '-o', 'a.mp4', '--duration', '100']) == 2\n"
+        "assert main(['generate', 'x', '-o', 'a.mp4', '--duration', '150']) == 2\n"
         "assert main(['generate', 'x', '-o', 'a.mp4', '--model', 'nothing']) == 2\n"
         "assert main(['models']) == 0\n"
         "assert main(['train', 'big', '--steps', '1']) == 2\n"

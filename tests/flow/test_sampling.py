@@ -84,3 +84,28 @@ def test_progress_is_told_each_step_and_can_stop(tiny, shaken):
     with pytest.raises(KeyboardInterrupt):
         sample(shaken, tiny.video(time=0.0), None, tiny.context(), tiny.context(), Schedule(9), OFF, progress)
     assert seen == [(1, 9), (2, 9), (3, 9)]
+
+
+@pytest.mark.parametrize("given", ["video", "audio"])
+def test_a_given_stream_stays_as_it_is_and_the_other_follows_it(tiny, shaken, given):
+    """It is at time 1 in every branch of guidance at every step, comes out bit for bit, and changes the other one."""
+    seen = []
+
+    def watched(video, audio, context, tie):
+        state = video if given == "video" else audio
+        seen.append((state.time_B.tolist(), state.noisy_BNC))
+        return shaken(video, audio, context, tie)
+
+    def made(seed: int):
+        streams = {"video": tiny.video(batch=1, time=0.0), "audio": tiny.audio(batch=1, time=0.0)}
+        clean = tiny.noise(*streams[given].noisy_BNC.shape, seed=seed)
+        streams[given] = streams[given].at(clean, torch.ones(1))
+        contexts = tiny.context(1), tiny.context(1, seed=9)
+        ends = sample(watched, *streams.values(), *contexts, Schedule(3), Guidance(3.0, 2.0))
+        ends = dict(zip(streams, ends, strict=True))
+        assert torch.equal(ends[given].noisy_BNC, clean) and ends[given].time_B.tolist() == [1.0]
+        assert all(times == [1.0] * 3 and torch.equal(part, clean.repeat(3, 1, 1)) for times, part in seen)
+        seen.clear()
+        return next(end.noisy_BNC for name, end in ends.items() if name != given)
+
+    assert not torch.allclose(made(seed=20), made(seed=21), atol=1e-4)

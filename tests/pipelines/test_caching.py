@@ -56,3 +56,13 @@ def test_an_interval_of_one_changes_nothing(make, shaken):
 def test_what_makes_no_sense_is_refused(shaken, options):
     with pytest.raises(ValueError, match="a step cache needs"), step_cache(shaken, **options):
         pass
+
+
+def test_a_given_stream_stays_as_it_is(tiny, shaken):
+    """Its velocity is extrapolated like the other one's, and never used."""
+    clean = tiny.audio(time=1.0)
+    with step_cache(shaken, 3):
+        video, audio = sample(
+            shaken, tiny.video(time=0.0), clean, tiny.context(), tiny.context(), Schedule(9), Guidance(1.0, 1.0)
+        )
+    assert torch.equal(audio.noisy_BNC, clean.noisy_BNC) and video.noisy_BNC.isfinite().all()

@@ -245,3 +245,22 @@ def test_group_offload_changes_nothing(make, kind, tmp_path):
     )
     assert len(list(tmp_path.rglob("*.safetensors"))) >= 4  # two layers, the rest, the text encoder
     assert same(pipeline("a red ball", **SIZES), expected)
+
+
+@pytest.mark.parametrize("text", ["qwen2_5_vl", "qwen2_5_omni_thinker"])
+def test_references_reach_encoder_and_transformer(make, text):
+    """A picture and a stereo sound; an encoder without ears reads the sound's name."""
+    reel = Reel(make(text=text, audio_channels=2), "tiny", "0" * 16)
+    noise = np.random.default_rng(1).uniform(-0.5, 0.5, (2, 11_025)).astype(np.float32)
+    media = {"cat.png": PICTURE, "voice.wav": Clip(audio=noise, sample_rate=44_100)}
+    given = [{"tag": "cat", "path": "cat.png"}, {"tag": "anna", "path": "voice.wav"}]
+
+    def made(references: list, prompt: str = "@cat says hello like @anna", **fields) -> Clip:
+        request = Request.parse({"prompt": prompt, "references": references, "steps": 1} | fields)
+        return reel(request, media=media)
+
+    both, plain = made(given), made([], "cat says hello like anna")
+    assert both.frames.shape == plain.frames.shape and both.audio.shape == plain.audio.shape == (2, 11_025)
+    assert not np.array_equal(both.frames, plain.frames) and not np.array_equal(both.audio, plain.audio)
+    driven = made(given[:1], "@cat speaks", audio="voice.wav", duration=0.25)
+    assert np.array_equal(driven.audio, noise)

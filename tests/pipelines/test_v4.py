@@ -12,6 +12,7 @@ from openreels.pipelines.reel import Reel, hash_folder
 from openreels.pipelines.registry import POCKET, available, find
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
 from openreels.request import Request, RequestError
+from openreels.tasks.given import Given
 
 BALL = Request(prompt="a red ball bounces", duration=1.0)
 
@@ -50,6 +51,31 @@ def test_the_prompt_and_the_negative_prompt_matter(tiny_pipeline):
     plain = tiny_pipeline("a red ball", **sizes).frames
     assert not torch.equal(plain, tiny_pipeline("bounces", **sizes).frames)
     assert not torch.equal(plain, tiny_pipeline("a red ball", negative_prompt="bounces", **sizes).frames)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"frames_THWC": torch.zeros(5, 16, 16, 3, dtype=torch.uint8)}, "belong together"),
+        ({"picture_THWC": torch.zeros(9, 16, 16, 3, dtype=torch.uint8)}, "picture_THWC must be of"),
+        ({"sound_S": torch.zeros(100)}, "sound_S must have 5,000 samples, not 100"),
+    ],
+)
+def test_what_is_given_has_the_clips_size(tiny_pipeline, given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        tiny_pipeline("a red ball", num_frames=5, height=16, width=16, given=Given(**given))
+
+
+def test_what_is_given_whole_comes_out_bit_for_bit(tiny_pipeline):
+    sizes = {"num_frames": 5, "height": 16, "width": 16}
+    sound, picture = torch.rand(5_000) - 0.5, torch.randint(0, 256, (5, 16, 16, 3), dtype=torch.uint8)
+    assert torch.equal(tiny_pipeline("a ball", given=Given(sound_S=sound), **sizes).audio[0], sound)
+    assert torch.equal(tiny_pipeline("a ball", given=Given(picture_THWC=picture), **sizes).frames[0], picture)
+
+
+def test_a_given_stream_takes_part(tiny_pipeline):
+    with pytest.raises(ValueError, match="sound_S is given, and its stream is left out"):
+        tiny_pipeline("a ball", num_frames=5, height=16, width=16, audio=False, given=Given(sound_S=torch.zeros(5_000)))
 
 
 @pytest.mark.parametrize("sizes", [{"num_frames": 6}, {"height": 40}, {"width": 8}])
@@ -99,7 +125,9 @@ def test_progress_counts_every_step_and_may_interrupt(reel):
 
 def test_a_batch_is_its_single_clips_up_to_rounding(reel):
     requests = [BALL.model_copy(update={"seed": seed, "duration": d}) for seed, d in ((0, 1.0), (1, 1.3), (2, 1.0))]
-    for one, request in zip(reel.generate_batch(requests), requests, strict=True):
+    clips = reel.generate_batch(requests)
+    assert not np.array_equal(clips[0].frames, clips[2].frames)  # of other seeds
+    for one, request in zip(clips, requests, strict=True):
         alone = reel(request)
         assert one.frames.shape == alone.frames.shape
         assert np.abs(one.frames.astype(int) - alone.frames).max() <= 1

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from openreels.cli.options import AsJson, Guidance, Negative, Seed, Size, Steps
+from openreels.cli.options import AsJson, Cache, Guidance, Model, Negative, Seed, Size, Steps
 
 app = typer.Typer()
 
@@ -23,9 +23,7 @@ def avatar(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What is seen.")] = "a person is talking",
     *,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="mp4 or mov.")],
-    model: Annotated[
-        str, typer.Option(metavar="NAME", help="A folder or a hub id, such as Skywork/SkyReels-V3-A2V-19B.")
-    ],
+    model: Model = "pocket",
     speaker: Annotated[
         list[str] | None,
         typer.Option(
@@ -37,16 +35,18 @@ def avatar(
     aspect: Annotated[
         str | None, typer.Option(metavar="16:9|4:3|1:1|3:4|9:16", help="(default: the portrait's own)")
     ] = None,
-    fps: Annotated[str | None, typer.Option(metavar="RATE", help="Of the result. (default: 25)")] = None,
+    fps: Annotated[str | None, typer.Option(metavar="RATE", help="Of the result, for V3. (default: 25)")] = None,
     seed: Seed = None,
     steps: Steps = None,
     guidance: Guidance = None,
-    shift: Annotated[str | None, typer.Option(metavar="S", help="Of the sampling times. (default: 11)")] = None,
+    shift: Annotated[str | None, typer.Option(metavar="S", help="Of the sampling times, for V3. (default: 11)")] = None,
     negative: Negative = None,
+    cache: Cache = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a portrait say what a sound says; several people, each with a sound of their own."""
     from openreels.cli.making import make, request_of
+    from openreels.cli.parts import speaker_of
 
     fields = {
         "prompt": prompt,
@@ -60,15 +60,6 @@ def avatar(
         "guidance": guidance,
         "shift": shift,
         "negative": negative,
+        "cache": cache,
     }
     make(request_of(fields), model, output, as_json)
-
-
-def speaker_of(text: str) -> dict[str, Any]:
-    """The fields of a speaker, as `Request` reads them. A file may have an @ in its name."""
-    if Path(text).exists() or "@" not in text:
-        return {"audio": str(Path(text).absolute())}
-    sound, place = text.rsplit("@", 1)
-    speaker: dict[str, Any] = {"audio": str(Path(sound).absolute())}
-    numbers = place.split(",")
-    return speaker | ({"region": numbers} if len(numbers) == 4 else {"mask": str(Path(place).absolute())})

@@ -9,13 +9,18 @@ import typer
 
 from openreels.cli.options import (
     AsJson,
+    Cache,
     Enhance,
     EnhancerModel,
     EnhancerName,
     EnhancerPictures,
     Guidance,
+    Model,
     Negative,
+    NoAudio,
+    Ref,
     Seed,
+    Sounds,
     Steps,
 )
 
@@ -26,11 +31,19 @@ app = typer.Typer()
 def generate(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What to see and hear.", show_default=False)],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="mp4 or mov; wav, flac, mp3 or m4a for sound alone.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="mp4 or mov; wav, flac, mp3 or m4a for sound alone; png, jpg or webp for a picture.",
+        ),
     ],
-    model: Annotated[str, typer.Option(metavar="NAME", help="One that `models` lists, a folder, a hub id.")] = "pocket",
+    model: Model = "pocket",
     seed: Seed = None,
-    duration: Annotated[str | None, typer.Option(metavar="SECONDS", help="How long. (default: 2)")] = None,
+    duration: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="How long. (default: 2, or as the sound)")
+    ] = None,
     resolution: Annotated[str | None, typer.Option(metavar="64p|...", help="Short side. (default: 64p)")] = None,
     aspect: Annotated[
         str | None, typer.Option(metavar="16:9|4:3|1:1|3:4|9:16", help="Width to height. (default: 1:1)")
@@ -39,16 +52,32 @@ def generate(
     guidance: Guidance = None,
     negative: Negative = None,
     shift: Annotated[str | None, typer.Option(metavar="S", help="Of the sampling times, for V3. (default: 5)")] = None,
-    cache: Annotated[
-        str | None,
-        typer.Option(metavar="N", help="Compute one of N steps, extrapolate the rest: faster, less exact."),
-    ] = None,
+    cache: Cache = None,
     fps: Annotated[str | None, typer.Option(metavar="RATE", help="For V3. (default: 24)")] = None,
-    ref: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TAG=PICTURE", help="Somebody or something to appear, @TAG in the prompt. Repeatable."),
+    ref: Ref = None,
+    first_frame: Annotated[
+        Path | None, typer.Option(metavar="IMG", help="What the video starts with; with --speaker, a portrait.")
     ] = None,
-    no_audio: Annotated[bool, typer.Option("--no-audio", help="Video without sound.")] = False,
+    last_frame: Annotated[Path | None, typer.Option(metavar="IMG", help="What it ends with.")] = None,
+    keyframe: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IMG@SECONDS|IMG@auto", help="What it shows at a time; auto: evenly spread. Repeatable."),
+    ] = None,
+    audio: Annotated[Path | None, typer.Option(metavar="WAV", help="A sound that the picture follows.")] = None,
+    speaker: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[TAG=]WAV[@REGION]",
+            help="What somebody says: a reference's TAG, or a place of the first frame: left,top,right,bottom or a "
+            "mask. Repeatable.",
+        ),
+    ] = None,
+    voice: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[TAG=]WAV[@REGION]", help="How somebody speaks, the same way; the prompt says what."),
+    ] = None,
+    sounds: Sounds = None,
+    no_audio: NoAudio = False,
     audio_only: Annotated[bool, typer.Option("--audio-only", help="Sound without video.")] = False,
     enhance: Enhance = None,
     enhancer: EnhancerName = None,
@@ -59,10 +88,12 @@ def generate(
     """Generate a video with its sound from a prompt."""
     from openreels.cli.enhancing import enhancing
     from openreels.cli.making import make, request_of
-    from openreels.request import RequestError
+    from openreels.cli.parts import keyframes_of, modality_of, reference_of, sounds_of, tagged_speaker_of
 
-    if no_audio and audio_only:
-        raise RequestError("--no-audio and --audio-only together leave nothing to make; accepted is one of them")
+    speakers = [tagged_speaker_of(text) for text in speaker or ()]
+    speakers += [tagged_speaker_of(text, "voice") for text in voice or ()]
+    # A first frame with people who speak is their portrait.
+    portrait = first_frame if speakers else None
     fields = {
         "prompt": prompt,
         "negative": negative,
@@ -76,17 +107,12 @@ def generate(
         "cache": cache,
         "fps": fps,
         "references": [reference_of(text) for text in ref or ()],
-        "modality": "video" if no_audio else "audio" if audio_only else "video+audio",
+        "image": None if portrait is None else str(portrait.absolute()),
+        "keyframes": keyframes_of(None if speakers else first_frame, last_frame, keyframe),
+        "audio": None if audio is None else str(audio.absolute()),
+        "speakers": speakers,
+        "sounds": sounds_of(sounds),
+        "modality": modality_of(output, no_audio, audio_only),
     }
     rewrite = enhancing(enhance, enhancer, enhancer_model, enhancer_pictures, model, quiet=as_json)
     make(request_of(fields), model, output, as_json, enhance=rewrite)
-
-
-def reference_of(text: str) -> dict[str, str]:
-    """The fields of a reference, as `Request` reads them. Raises RequestError where there is no tag."""
-    from openreels.request import RequestError, shown
-
-    tag, equals, path = text.partition("=")
-    if not (equals and path):
-        raise RequestError(f"--ref must be TAG=PICTURE, such as cat=cat.png, not {shown(text)}")
-    return {"tag": tag.removeprefix("@"), "path": str(Path(path).absolute())}

@@ -14,14 +14,19 @@ app = typer.Typer()
 def inspect(
     clip: Annotated[Path, typer.Argument(metavar="CLIP", help="A video, picture or sound file.", show_default=False)],
     shots: Annotated[bool, typer.Option("--shots", help="Find its shots and the kinds of its cuts.")] = False,
+    drift: Annotated[
+        bool, typer.Option("--drift", help="Measure how colour, identity and sync change over time.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Say what is in a file: streams, length, loudness, and the recipe that made it."""
+    """Say what is in a file: streams, length, loudness, and the recipe that made it; if asked, its shots and drift."""
     from openreels.cli.terminal import show_facts, show_json
 
     facts = facts_of(clip)
     if shots:
         facts["shots"] = shots_of(clip, as_json)
+    if drift:
+        facts["drift"] = drift_of(clip, as_json)
     (show_json if as_json else show_facts)(facts)
 
 
@@ -67,3 +72,20 @@ def shots_of(path: Path, as_json: bool) -> list[dict[str, Any]] | dict[str, str]
         + (f", after a {shot.cut} ({shot.confidence:.0%} sure)" if shot.cut != SINGLE_SHOT else "")
         for number, shot in enumerate(found, 1)
     }
+
+
+def drift_of(path: Path, as_json: bool) -> dict[str, Any]:
+    """Slopes over time; as data with every window. Raises MediaError where there are no pictures."""
+    from dataclasses import asdict
+
+    from openreels.cli.terminal import progress_bar
+    from openreels.evaluation.drift import measure_drift
+    from openreels.media import Clip
+    from openreels.media.error import MediaError
+
+    clip = Clip.open(path)
+    if clip.frames is None:
+        raise MediaError(f"{path} holds sound alone, so there is no picture that could drift")
+    with progress_bar(f"{path} is measured", quiet=as_json) as progress:
+        found = measure_drift(clip, progress)
+    return asdict(found) if as_json else found.facts()

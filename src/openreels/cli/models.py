@@ -35,11 +35,17 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON."
     for card in cards:
         can = card.capabilities
         shortest, longest = can.durations
+        longer = {}
+        if can.extensions is not None:
+            longer["  extension"] = "{:g} to {:g} s of new video".format(*can.extensions)
+        if can.films is not None:
+            longer["  film"] = f"up to {can.films:g} s, in stretches"
         print(f"{card.name}: {card.description}")
         show_facts(
             {
                 "  tasks": ", ".join(can.tasks),
                 "  duration": f"{shortest:g} to {longest:g} s",
+                **longer,
                 "  resolution": ", ".join(can.resolutions),
                 "  aspect": ", ".join(can.aspects),
                 "  fps": f"{float(can.fps):g}",

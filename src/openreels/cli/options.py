@@ -11,14 +11,19 @@ import typer
 
 __all__ = [
     "AsJson",
+    "Cache",
     "Enhance",
     "EnhancerModel",
     "EnhancerName",
     "EnhancerPictures",
     "Guidance",
+    "Model",
     "Negative",
+    "NoAudio",
+    "Ref",
     "Seed",
     "Size",
+    "Sounds",
     "Steps",
 ]
 
@@ -28,8 +33,24 @@ Guidance = Annotated[
     str | None, typer.Option(metavar="G", help="How closely to follow the prompt. (default: the model's)")
 ]
 Negative = Annotated[str | None, typer.Option(metavar="TEXT", help="What not to see or hear.")]
-Size = Annotated[str | None, typer.Option(metavar="480p|540p|720p", help="Short side. (default: 720p)")]
+Size = Annotated[str | None, typer.Option(metavar="64p|480p|720p|...", help="Short side. (default: the model's)")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Model = Annotated[str, typer.Option(metavar="NAME", help="One that `models` lists, a folder, a hub id.")]
+Cache = Annotated[
+    str | None, typer.Option(metavar="N", help="Compute one of N steps, extrapolate the rest: faster, less exact.")
+]
+NoAudio = Annotated[bool, typer.Option("--no-audio", help="Video without sound.")]
+Ref = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TAG=PATH",
+        help="A picture, a clip or a sound of what should appear or be heard, @TAG in the prompt. Repeatable.",
+    ),
+]
+Sounds = Annotated[
+    str | None,
+    typer.Option(metavar="KIND,...", help="Only these: speech, effects, music. (default: as the prompt says)"),
+]
 
 Enhance = Annotated[
     bool | None,

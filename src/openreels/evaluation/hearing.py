@@ -195,11 +195,11 @@ def _classifier() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float
                 labels.append(_CLASSES.index("note" if beat else "other"))
     features_ND = np.concatenate(features)
     mean_D, scale_D = features_ND.mean(0), features_ND.std(0) + 1e-3
-    weight_DM, bias_M = _fit_linear((features_ND - mean_D) / scale_D, torch.tensor(labels), len(_CLASSES))
+    weight_DM, bias_M = fit_linear((features_ND - mean_D) / scale_D, torch.tensor(labels), len(_CLASSES))
     return mean_D, scale_D, weight_DM, bias_M, float(np.median(delays))
 
 
-def _fit_linear(features_ND: np.ndarray, labels_N: torch.Tensor, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def fit_linear(features_ND: np.ndarray, labels_N: torch.Tensor, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights (D, M) and biases (M,) of a regularised softmax regression."""
     x = torch.from_numpy(features_ND).float()
     weight = torch.zeros(x.shape[1], classes, requires_grad=True)
@@ -279,8 +279,8 @@ def _atoms() -> tuple[tuple[str, ...], np.ndarray]:
     return tuple(groups), (magnitudes_KB / magnitudes_KB.sum(1, keepdims=True)).astype(np.float32)
 
 
-def amounts(sound_S: np.ndarray, centres_F: np.ndarray) -> dict[str, np.ndarray]:
-    """How much of each group sounds at the given samples: sums of band magnitudes, (F,)."""
+def explained(sound_S: np.ndarray, centres_F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The group of each known spectrum, (K,), and how much of it sounds at the given samples, (F, K)."""
     groups, atoms_KB = _atoms()
     seen_FB = torch.from_numpy(np.sqrt(_spectrum(sound_S, centres_F, _LONG, _fine_bands())) + 1e-7).float()
     atoms_KB = torch.from_numpy(atoms_KB)
@@ -289,8 +289,16 @@ def amounts(sound_S: np.ndarray, centres_F: np.ndarray) -> dict[str, np.ndarray]
     amount_FK = (seen_FB.sum(1, keepdim=True) / len(atoms_KB)).expand(-1, len(atoms_KB)).clone()
     for _ in range(_ROUNDS):
         amount_FK.mul_((seen_FB / (amount_FK @ atoms_KB)) @ atoms_KB.T).clamp_(min=1e-12)
-    names = np.array(groups)
-    return {group: amount_FK[:, names == group].sum(1).numpy() for group in dict.fromkeys(groups)}
+    return np.array(groups), amount_FK.numpy()
+
+
+def amounts(sound_S: np.ndarray, centres_F: np.ndarray) -> dict[str, np.ndarray]:
+    """How much of each group sounds at the given samples: sums of band magnitudes, (F,)."""
+    return summed(*explained(sound_S, centres_F))
+
+
+def summed(groups_K: np.ndarray, amount_FK: np.ndarray) -> dict[str, np.ndarray]:
+    return {str(group): amount_FK[:, groups_K == group].sum(1) for group in dict.fromkeys(groups_K.tolist())}
 
 
 # Mean over the clip of the sum of band magnitudes. With speech it is above 1.1, without below 0.35.
@@ -298,7 +306,7 @@ _LEAST_SPEECH = 0.6
 _LEAST_SHARE = 0.25  # of all that sounds. With speech it is above 0.32, without below 0.18, in white noise 0.11.
 
 
-def _half_frames(frames: int, fps: float) -> np.ndarray:
+def half_frames(frames: int, fps: float) -> np.ndarray:
     """Samples at every video frame and half-way between, (2 T,)."""
     return np.round(np.arange(2 * frames) / (2.0 * fps) * RATE).astype(int)
 
@@ -345,7 +353,7 @@ def _tonality(sound_S: np.ndarray) -> np.ndarray:
     )
 
 
-def _musical(sound_S: np.ndarray, amount: dict[str, np.ndarray], notes: int, impacts: int) -> np.ndarray:
+def musical(sound_S: np.ndarray, amount: dict[str, np.ndarray], notes: int, impacts: int) -> np.ndarray:
     """Features of a whole clip that tell music from everything else, (D,)."""
     seconds = len(sound_S) / RATE
     groups = [(value.mean(), np.median(value), np.percentile(value, 20)) for value in amount.values()]
@@ -354,28 +362,28 @@ def _musical(sound_S: np.ndarray, amount: dict[str, np.ndarray], notes: int, imp
 
 @cache
 def _music_classifier() -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Mean and scale of `_musical`, weights (D,) and bias; positive is music."""
+    """Mean and scale of `musical`, weights (D,) and bias; positive is music."""
     seconds = 2.0
     many = [sample_scene(8_000_000 + i, duration=seconds) for i in range(1_500)]
     scenes = [scene for scene in many if scene.melody is not None]
     scenes += [scene for scene in many if scene.melody is None][: len(scenes)]
     sounds_BS = render_sound(scenes, samples=round(seconds * RATE)).numpy()
-    centres = _half_frames(round(seconds * 16), 16)
+    centres = half_frames(round(seconds * 16), 16)
     rows = []
     for sound_S in sounds_BS:
         impacts, notes = hear_onsets(sound_S)
-        rows.append(_musical(sound_S, amounts(sound_S, centres), notes, len(impacts)))
+        rows.append(musical(sound_S, amounts(sound_S, centres), notes, len(impacts)))
     features_ND = np.stack(rows)
     mean_D, scale_D = features_ND.mean(0), features_ND.std(0) + 1e-3
     labels = torch.tensor([int(scene.melody is not None) for scene in scenes])
-    weight_DM, bias_M = _fit_linear((features_ND - mean_D) / scale_D, labels, 2)
+    weight_DM, bias_M = fit_linear((features_ND - mean_D) / scale_D, labels, 2)
     return mean_D, scale_D, weight_DM[:, 1] - weight_DM[:, 0], float(bias_M[1] - bias_M[0])
 
 
 def hear(sound_S: np.ndarray, frames: int, fps: float) -> Heard:
     """Everything: impacts, voice (its loudness at each of `frames` video frames at `fps`), music."""
     impacts, notes = hear_onsets(sound_S)
-    amount = amounts(sound_S, _half_frames(frames, fps))
+    amount = amounts(sound_S, half_frames(frames, fps))
     mean_D, scale_D, weight_D, bias = _music_classifier()
-    music = ((_musical(sound_S, amount, notes, len(impacts)) - mean_D) / scale_D) @ weight_D + bias
+    music = ((musical(sound_S, amount, notes, len(impacts)) - mean_D) / scale_D) @ weight_D + bias
     return Heard(impacts, _voice(amount), bool(music > 0))

@@ -17,7 +17,17 @@ from openreels.evaluation.hearing import Heard
 from openreels.evaluation.oracle import Seen, Sight, contact_matches, mouth_correlation
 from openreels.world import MATERIALS, Scene, Subject, contacts
 
-__all__ = ["MEASURES", "Expectation", "Figure", "Measure", "figure", "partners"]
+__all__ = [
+    "MEASURES",
+    "Expectation",
+    "Figure",
+    "Measure",
+    "figure",
+    "heard_material",
+    "materials_of",
+    "pairs_of",
+    "partners",
+]
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,7 @@ def _right_motion(wanted: Subject, seen: Seen) -> bool:
     return wanted.motion.kind not in ("slide", "roll") or seen.side == (1 if wanted.motion.distance > 0 else -1)
 
 
-def _pairs(expected: Expectation, sight: Sight) -> list[tuple[Subject, Seen]]:
+def pairs_of(expected: Expectation, sight: Sight) -> list[tuple[Subject, Seen]]:
     """Who is who; empty when the number of subjects is wrong."""
     wanted = expected.subjects
     if len(wanted) != len(sight.subjects):
@@ -58,17 +68,17 @@ def _share(
     expected: Expectation, sight: Sight, right: Callable[[Subject, Seen], bool], shapes_only: bool = False
 ) -> float:
     """Share of the subjects for which something is right."""
-    pairs = [pair for pair in _pairs(expected, sight) if not (shapes_only and pair[0].is_face)]
+    pairs = [pair for pair in pairs_of(expected, sight) if not (shapes_only and pair[0].is_face)]
     return float(np.mean([right(*pair) for pair in pairs])) if pairs else 0.0
 
 
-def _heard_material(heard: Heard) -> str | None:
+def heard_material(heard: Heard) -> str | None:
     if not heard.impacts:
         return None
     return MATERIALS[int(np.sum([impact.likelihoods for impact in heard.impacts], axis=0).argmax())]
 
 
-def _materials(scene: Scene) -> set[str]:
+def materials_of(scene: Scene) -> set[str]:
     return {material for contact in contacts(scene) for material in contact.materials}
 
 
@@ -124,11 +134,11 @@ MEASURES: tuple[Measure, ...] = (
     Measure("motion", "shapes that move as told, to the right side",
             lambda s: any(not subject.is_face for subject in s.subjects),
             lambda e, sight, heard: _share(e, sight, _right_motion, shapes_only=True)),
-    Measure("material", "the right sound of four where something hits", lambda s: len(_materials(s)) == 1,
-            lambda e, sight, heard: _heard_material(heard) in _materials(e.scene), alike=lambda s: 0),
-    Measure("contacts", "visible contacts with their sound within 80 ms", lambda s: bool(_materials(s)),
+    Measure("material", "the right sound of four where something hits", lambda s: len(materials_of(s)) == 1,
+            lambda e, sight, heard: heard_material(heard) in materials_of(e.scene), alike=lambda s: 0),
+    Measure("contacts", "visible contacts with their sound within 80 ms", lambda s: bool(materials_of(s)),
             lambda e, sight, heard: _contact_share(sight, heard), alike=_kinds, both=True),
-    Measure("impacts", "impact sounds with their visible contact within 80 ms", lambda s: bool(_materials(s)),
+    Measure("impacts", "impact sounds with their visible contact within 80 ms", lambda s: bool(materials_of(s)),
             lambda e, sight, heard: _impact_share(sight, heard), alike=_kinds, both=True),
     Measure("speech", "a voice where a face speaks, none elsewhere", lambda s: True,
             lambda e, sight, heard: heard.voice.present == (_speech(e) is not None), alike=lambda s: 0),

@@ -38,7 +38,9 @@ class Seen:
     """One subject. colour, kind (a shape or a face), motion: as the world names them, None when nothing fits.
 
     side: of a slide, roll or collision: -1 to the left, 1 to the right, else 0. x: mean centre, fraction of the width.
-    likeness: 0..1, how well the best kind fits. contacts: seconds.
+    likeness: 0..1, how well the best kind fits. contacts: seconds. nearest: the most alike kind, if it fits or not.
+    x_T, y_T: its centre, fractions of the width and the height from the top left, NaN where it is not seen. mouth_T:
+    opening of a face's mouth in radii, None for a shape.
     """
 
     colour: str | None
@@ -48,6 +50,10 @@ class Seen:
     x: float
     likeness: float
     contacts: tuple[float, ...]
+    nearest: str | None
+    x_T: np.ndarray
+    y_T: np.ndarray
+    mouth_T: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -55,14 +61,17 @@ class Sight:
     """What the frames show. background, night: None when no place fits. subjects: from left to right.
 
     contacts: seconds, in order, up to `LAST_MOMENT`; what happens within `ONE_EVENT` is one.
-    mouth_T: opening of the first face's mouth in radii, None without a face.
     """
 
     background: str | None
     night: bool | None
     subjects: tuple[Seen, ...]
     contacts: tuple[float, ...]
-    mouth_T: np.ndarray | None
+
+    @property
+    def mouth_T(self) -> np.ndarray | None:
+        """Of the first face, None without a face."""
+        return next((seen.mouth_T for seen in self.subjects if seen.mouth_T is not None), None)
 
 
 def _standard(frames_THWC: np.ndarray) -> torch.Tensor:
@@ -76,7 +85,7 @@ def _standard(frames_THWC: np.ndarray) -> torch.Tensor:
     return planes.permute(0, 2, 3, 1).contiguous()
 
 
-def _merged(times: list[float]) -> tuple[float, ...]:
+def merged(times: list[float]) -> tuple[float, ...]:
     groups: list[list[float]] = []
     for time in sorted(times):
         if groups and time - groups[-1][0] < ONE_EVENT:
@@ -105,27 +114,28 @@ def _collision(travels: list[Travel], boxes: list[np.ndarray], fps: float) -> fl
 def look(clip: Clip) -> Sight:
     """Measure the frames. A clip without frames, or of nothing that the world knows, gives None and empty tuples."""
     if clip.frames is None:
-        return Sight(None, None, (), (), None)
+        return Sight(None, None, (), ())
     frames_THWC = _standard(clip.frames)
-    _, _, width, _ = frames_THWC.shape
+    _, height, width, _ = frames_THWC.shape
     fps, duration = float(clip.fps), len(frames_THWC) / float(clip.fps)
     scenery = find_scenery(frames_THWC)
     if scenery.background is None:
         # Without knowing the stage nothing before it can be told apart from it.
-        return Sight(None, None, (), (), None)
+        return Sight(None, None, (), ())
     distance_THW, mask_THW, colour_THW = foreground(frames_THWC, scenery)
     things = find_things(mask_THW, colour_THW)
     tracks = [track_of(thing, fps, width) for thing in things]
     travels = [judge_motion(track, fps, duration) for track in tracks]
     hit = _collision(travels, [thing.box_T4 for thing in things], fps)
-    seen, contacts, mouth_T = [], [hit] if hit is not None else [], None
+    seen, contacts = [], [hit] if hit is not None else []
     for thing, track, travel in zip(things, tracks, travels, strict=True):
         face = find_face(thing, frames_THWC, scenery.plate_HWC)
         if face is not None:
-            kind, likeness = face.kind, face.likeness
-            mouth_T = mouth_opening(face, frames_THWC) if mouth_T is None else mouth_T
+            kind, likeness, mouth_T = face.kind, face.likeness, mouth_opening(face, frames_THWC)
+            nearest = kind
         else:
-            kind, likeness = judge_shape(thing, frames_THWC, distance_THW)
+            outline, mouth_T = judge_shape(thing, frames_THWC, distance_THW), None
+            kind, likeness, nearest = outline.kind, outline.likeness, outline.nearest
         motion, times = travel.kind, travel.contacts
         if motion == "slide" and rolls(thing, track, frames_THWC):
             motion = "roll"
@@ -133,14 +143,14 @@ def look(clip: Clip) -> Sight:
             motion, times = ("collide", (hit,)) if hit is not None else (None, ())
         else:
             contacts += times
+        x_T, y_T = track.x_T * UNIT / width, track.y_T * UNIT / height
         x = float(np.nanmean(thing.x_T)) / width
-        seen.append(Seen(thing.colour, kind, motion, travel.side, x, likeness, times))
+        seen.append(Seen(thing.colour, kind, motion, travel.side, x, likeness, times, nearest, x_T, y_T, mouth_T))
     return Sight(
         scenery.background,
         scenery.night,
         tuple(seen),
-        _merged([time for time in contacts if time < duration - LAST_MOMENT]),
-        mouth_T,
+        merged([time for time in contacts if time < duration - LAST_MOMENT]),
     )
 
 

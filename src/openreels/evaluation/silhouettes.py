@@ -10,6 +10,7 @@ Legend: T frames  H, W pixels  N frames judged  P = SIDE * SIDE pixels of the st
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -20,7 +21,7 @@ from openreels.evaluation.subjects import Thing, subject_distance
 from openreels.world import SHAPES
 from openreels.world.shapes import OUTLINES
 
-__all__ = ["judge_shape", "outline_scores", "soft_outlines"]
+__all__ = ["Outline", "judge_shape", "outline_scores", "soft_outlines"]
 
 SIDE = 36
 STANDARD_RADIUS = 10.0  # of the disc whose area every outline is brought to
@@ -168,13 +169,24 @@ def _calm_frames(thing: Thing, height: int, width: int) -> np.ndarray:
     return np.sort(calm)[:: max(1, len(calm) // MOST_FRAMES)][:MOST_FRAMES]
 
 
-def judge_shape(thing: Thing, frames_THWC: Tensor, distance_THW: Tensor) -> tuple[str | None, float]:
-    """The kind that more than half of the judged frames show (None: no such), and the mean likeness to it, 0..1."""
+@dataclass(frozen=True)
+class Outline:
+    """kind: that more than half of the judged frames show, None where none does. likeness: the mean one to it, 0..1.
+    nearest: the shape that is most alike over all of them, good enough or not; None without a frame to judge."""
+
+    kind: str | None
+    likeness: float
+    nearest: str | None
+
+
+def judge_shape(thing: Thing, frames_THWC: Tensor, distance_THW: Tensor) -> Outline:
+    """What the subject's outline is, if it is a shape."""
     frames = _calm_frames(thing, *distance_THW.shape[1:])
     if not len(frames) or thing.colour is None:
-        return None, 0.0
+        return Outline(None, 0.0, None)
     windows_NYX, contrast_NYX = soft_outlines(thing, frames_THWC[frames], distance_THW[frames], frames)
     names, scores_NM = outline_scores(windows_NYX)
+    nearest = max(SHAPES, key=lambda kind: _mean_best(scores_NM, names, kind))
     best = scores_NM.max(1)
     crisp_N = _crispness(contrast_NYX, _templates()[3][best.indices])
     votes = [
@@ -183,6 +195,12 @@ def judge_shape(thing: Thing, frames_THWC: Tensor, distance_THW: Tensor) -> tupl
     ]
     kind, count = Counter(votes).most_common(1)[0]
     if kind is None or count * 2 <= len(frames):
-        return None, float(best.values.mean())
+        return Outline(None, float(best.values.mean()), nearest)
     likeness = [value for value, vote in zip(best.values.tolist(), votes, strict=True) if vote == kind]
-    return kind, float(np.mean(likeness))
+    return Outline(kind, float(np.mean(likeness)), nearest)
+
+
+def _mean_best(scores_NM: Tensor, names: tuple[str, ...], kind: str) -> float:
+    """Over the frames, the overlap with the best template of a kind."""
+    own = [i for i, name in enumerate(names) if name == kind]
+    return scores_NM[:, own].max(1).values.mean().item()

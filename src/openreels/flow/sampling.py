@@ -1,5 +1,7 @@
 """The sampling loop: Euler steps along the guided velocity, both streams side by side.
 
+A stream may be given: it starts at time 1 with clean latents, stays there, and the other one follows it.
+
 Legend: B batch, N tokens, C channels.
 """
 
@@ -29,15 +31,19 @@ def sample(
     guidance: Guidance,
     progress: Progress | None = None,
 ) -> tuple[StreamState | None, StreamState | None]:
-    """Carry both states from noise (time 0) to data (time 1). A stream that is None is not generated.
+    """Carry both states from noise (time 0) to data (time 1). A stream that is None is not generated; one that starts
+    at time 1 stays as it is, bit for bit.
 
     progress: called as progress(step, steps) after each step; an exception raised in it (an interrupt) ends the loop.
     """
     video_times, audio_times = schedule.times()
+    video_given, audio_given = (state is not None and bool((state.time_B == 1).all()) for state in (video, audio))
     for step in range(schedule.steps):
         v_video, v_audio = guidance(model, video, audio, prompt, negative)
-        video = _euler(video, v_video, float(video_times[step]), float(video_times[step + 1]))
-        audio = _euler(audio, v_audio, float(audio_times[step]), float(audio_times[step + 1]))
+        if not video_given:
+            video = _euler(video, v_video, float(video_times[step]), float(video_times[step + 1]))
+        if not audio_given:
+            audio = _euler(audio, v_audio, float(audio_times[step]), float(audio_times[step + 1]))
         if progress is not None:
             progress(step + 1, schedule.steps)
     return video, audio

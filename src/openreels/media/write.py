@@ -22,7 +22,7 @@ from openreels.media.error import MediaError
 from openreels.media.picture import write_picture
 from openreels.media.timing import samples_for
 
-__all__ = ["check_output", "write_clip"]
+__all__ = ["FORMATS", "check_output", "write_clip"]
 
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 BT709, LIMITED_RANGE = 1, 1  # FFmpeg's numbers for the colour standard and for luma of 16-235

@@ -90,7 +90,7 @@ class Tower(nn.Module):
         if not self.given:
             return self.embed(torch.cat([reference, noisy], dim=1))
         # M = 0 hides I: what is not given cannot leak, whatever the caller put there.
-        generated = torch.cat([noisy, given * mask, mask], dim=-1)
+        generated = torch.cat([noisy, given * (mask > 0), mask], dim=-1)
         clean = torch.cat([reference, reference, torch.ones_like(reference[..., :1])], dim=-1)
         return self.embed(torch.cat([clean, generated], dim=1))
 

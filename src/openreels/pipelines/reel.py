@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from openreels.codecs.video import PocketVideoVAE
+from openreels.encoders.multimodal import MultimodalEncoder
+from openreels.flow.sampling import Progress
 from openreels.media import Clip
-from openreels.media.aspect import canvas_size, centre_crop, frame_size, short_side
 from openreels.media.recipe import Recipe
-from openreels.media.timing import frames_for, padded_frames, samples_for
+from openreels.media.timing import samples_for
 from openreels.nn.precision import fastest_dtype
 from openreels.pipelines.components import loading_dtypes
+from openreels.pipelines.long_form import resumable
 from openreels.pipelines.placement import apply_placement, placement_by_size
 from openreels.pipelines.registry import offered
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
-from openreels.request import Capabilities, Request, check
+from openreels.request import Capabilities, Request, RequestError, check
+from openreels.shots.cues import ANY_CUT, asked
+from openreels.shots.transition import choose_transition
+from openreels.tasks.making import making
+from openreels.tasks.window import Made, Model, Window
+from openreels.tasks.wording import worded
 
 __all__ = ["Reel"]
 
@@ -68,78 +76,133 @@ class Reel:
     def __call__(
         self,
         request: Request,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
         work: Path | None = None,
+        media: Mapping[str, Clip] | None = None,
     ) -> Clip:
-        """Make a clip. Raises RequestError where the model cannot. The same request and seed give the same bits.
+        """Make a clip. Raises RequestError where the model cannot, MediaError where a file is not what it should be,
+        both before anything is sampled. The same request and seed give the same bits.
 
-        work: where a model that draws a video in parts keeps finished ones; this one draws it in one piece.
+        media: clips that stand for files, by the paths that the request names; all others are opened.
+        work: a folder that keeps finished parts of films and long extensions; the same request again goes on from
+        there.
         """
-        return self._generate([self._checked(request)], progress)[0]
+        return self._made([request], media, progress, work)[0]
+
+    def generate_batch(self, requests: Sequence[Request], media: Mapping[str, Clip] | None = None) -> list[Clip]:
+        """Many clips, faster than one by one. A clip may differ from its single run in the last bits of rounding.
+
+        media: as in a single call, for all of them.
+        """
+        return self._made(requests, media)
+
+    def _made(
+        self,
+        requests: Sequence[Request],
+        media: Mapping[str, Clip] | None,
+        progress: Progress | None = None,
+        work: Path | None = None,
+    ) -> list[Clip]:
+        """Round after round the next window of every request that is not finished, alike ones side by side."""
+        read = reader(media or {})
+        filled = [self._checked(request) for request in requests]
+        codec = self.pipeline.video_codec
+        model = Model(
+            self.capabilities, codec.spatial_factor, codec.temporal_factor, self.pipeline.audio_codec.channels
+        )
+        makings = [
+            resumable(making(decided(request, read), model, read), work, self._identity(request)) for request in filled
+        ]
+        clips: dict[int, Clip] = {}
+
+        def following(made: Mapping[int, Made | None]) -> dict[int, Window]:
+            """The next windows of requests whose last ones are made; a request that has none is a finished clip."""
+            found = {}
+            for index, last in made.items():
+                try:
+                    found[index] = makings[index].send(last)
+                except StopIteration as finished:
+                    clips[index] = replace(finished.value, metadata=self.recipe(requests[index]).to_metadata())
+            return found
+
+        windows = following(dict.fromkeys(range(len(requests))))
+        while windows:
+            groups: dict[tuple, list[int]] = {}
+            for index, window in windows.items():
+                groups.setdefault((alike(filled[index]), window.signature), []).append(index)
+            made: dict[int, Made] = {}
+            for indices in groups.values():
+                batch = self._batch(windows[indices[0]])
+                for start in range(0, len(indices), batch):
+                    part = indices[start : start + batch]
+                    made |= zip(part, self._run(filled, windows, part, progress), strict=True)
+            windows = following(made)
+        return [clips[index] for index in range(len(requests))]
 
     def _checked(self, request: Request) -> Request:
         """With the model's own choices where the user left them open. Raises RequestError."""
         check(request, self.capabilities, self.name)
         return request.filled(self.capabilities)
 
-    def generate_batch(self, requests: Sequence[Request]) -> list[Clip]:
-        """Many clips, faster than one by one. A clip may differ from its single run in the last bits of rounding."""
-        requests = [self._checked(request) for request in requests]
-        clips: dict[int, Clip] = {}
-        groups: dict[tuple, list[int]] = {}
-        for index, request in enumerate(requests):
-            groups.setdefault(alike(request), []).append(index)
-        for indices in groups.values():
-            batch = self._batch(requests[indices[0]])
-            for start in range(0, len(indices), batch):
-                part = indices[start : start + batch]
-                clips |= zip(part, self._generate([requests[i] for i in part]), strict=True)
-        return [clips[index] for index in range(len(requests))]
+    def _identity(self, request: Request) -> str:
+        """All that decides what becomes of a window, besides the window."""
+        choices = ("seed", "steps", "guidance", "cache", "negative")
+        return repr([self.weight_hash, *(getattr(request, name) for name in choices)])
 
-    def _sizes(self, request: Request) -> tuple[int, int, int]:
-        """(frames, height, width) of what is generated: what was asked for, and up to the codec's next whole token."""
-        codec = self.pipeline.video_codec
-        height, width = frame_size(request.aspect, short_side(request.resolution))
-        frames = padded_frames(frames_for(request.duration, self.capabilities.fps), codec.temporal_factor)
-        return frames, *canvas_size(height, width, codec.spatial_factor)
-
-    def _batch(self, request: Request) -> int:
-        """How many such requests run side by side."""
-        tokens = self.pipeline.video_codec.shape(*self._sizes(request), self.capabilities.fps).tokens
+    def _batch(self, window: Window) -> int:
+        """How many such windows run side by side."""
+        canvas, given = window.canvas, window.given
+        shape = lambda frames: self.pipeline.video_codec.shape(frames, *canvas.size, canvas.fps)  # noqa: E731
+        tokens = shape(canvas.whole(window.frames)).tokens + sum(shape(len(each)).tokens for each in given.pictures)
         return max(1, min(BATCH, TOKENS // tokens))
 
-    def _generate(self, requests: list[Request], progress: Callable[[int, int], None] | None = None) -> list[Clip]:
-        first = requests[0]
-        fps, sample_rate = self.capabilities.fps, self.capabilities.sample_rate
-        height, width = frame_size(first.aspect, short_side(first.resolution))
-        canvas_frames, canvas_height, canvas_width = self._sizes(first)
-        frames = frames_for(first.duration, fps)
+    def _run(
+        self, filled: Sequence[Request], windows: Mapping[int, Window], part: Sequence[int], progress: Progress | None
+    ) -> list[Made]:
+        """The windows of the requests `part`, which are alike."""
+        first, request = windows[part[0]], filled[part[0]]
+        canvas, fps, sample_rate = first.canvas, self.capabilities.fps, self.capabilities.sample_rate
+
+        def counted(step: int, steps: int) -> None:
+            progress(first.part * steps + step, first.parts * steps)
+
+        told = [self._told(windows[index]) for index in part]
         made = self.pipeline(
-            [request.prompt for request in requests],
-            negative_prompt=[request.negative for request in requests],
-            num_frames=canvas_frames,
-            height=canvas_height,
-            width=canvas_width,
-            video=first.with_video,
-            audio=first.with_audio,
-            num_inference_steps=first.steps,
-            guidance_scale=first.guidance,
-            cache_interval=first.cache or 1,
-            seed=[request.seed for request in requests],
-            progress=progress,
+            [prompt for prompt, _ in told],
+            negative_prompt=[filled[index].negative for index in part],
+            media=[media for _, media in told],
+            given=[windows[index].given for index in part],
+            num_frames=canvas.whole(first.frames),
+            height=canvas.size[0],
+            width=canvas.size[1],
+            video=first.video,
+            audio=first.audio,
+            num_inference_steps=request.steps,
+            guidance_scale=request.guidance,
+            cache_interval=request.cache or 1,
+            seed=[(filled[index].seed + windows[index].part) % 2**63 for index in part],
+            progress=counted if progress is not None else None,
         )
-        samples = samples_for(frames, fps, sample_rate)
-        clips = []
-        for index in range(len(requests)):
-            parts = {}
+        results = []
+        for row, index in enumerate(part):
+            frames = sound = None
             if made.frames is not None:
-                picture = centre_crop(made.frames[index, :frames], height, width).cpu().contiguous().numpy()
-                parts |= {"frames": picture, "fps": fps}
+                frames = canvas.cut(made.frames[row], windows[index].frames)
             if made.audio is not None:
-                sound = torch.atleast_2d(made.audio[index])[:, :samples]
-                parts |= {"audio": sound.cpu().numpy(), "sample_rate": sample_rate}
-            clips.append(Clip(**parts, metadata=self.recipe(requests[index]).to_metadata()))
-        return clips
+                samples = samples_for(windows[index].frames, fps, sample_rate)
+                sound = torch.atleast_2d(made.audio[row])[:, :samples].cpu().numpy()
+            results.append(Made(frames, sound))
+        return results
+
+    def _told(self, window: Window) -> tuple[str, dict[str, Clip]]:
+        """The prompt, and what of its media the text encoder can see and hear; of the rest it reads the name."""
+        encoder = self.pipeline.encoder
+        if not isinstance(encoder, MultimodalEncoder):
+            return window.prompt, {}
+        eyes = encoder.family.sees and encoder.image_processor is not None
+        ears = encoder.family.hears and encoder.feature_extractor is not None
+        media = {tag: clip for tag, clip in window.media.items() if (ears if clip.frames is None else eyes)}
+        return worded(window.prompt, media), media
 
     def recipe(self, request: Request) -> Recipe:
         """What its clip will carry: enough to make it again."""
@@ -147,6 +210,30 @@ class Reel:
 
 
 def alike(request: Request) -> tuple:
-    """What requests must share to run as one batch."""
-    names = ("duration", "aspect", "resolution", "modality", "steps", "guidance", "cache")
-    return tuple(getattr(request, name) for name in names)
+    """What requests must share to run as one batch, besides the shapes of their windows."""
+    return tuple(getattr(request, name) for name in ("steps", "guidance", "cache"))
+
+
+def reader(media: Mapping[str, Clip]) -> Callable[[str], Clip]:
+    """Gives the clip of a path, each file opened once."""
+    opened = dict(media)
+
+    def read(path: str) -> Clip:
+        if path not in opened:
+            opened[path] = Clip.open(path)
+        return opened[path]
+
+    return read
+
+
+def decided(request: Request, read: Callable[[str], Clip]) -> Request:
+    """With the kind of cut that "auto" stands for; none where the prompt itself asks for it."""
+    transition = request.transition
+    if transition == "auto":
+        clip = read(request.video)
+        if clip.frames is None:
+            raise RequestError(f"video must have frames, and {request.video} is a sound alone")
+        transition = choose_transition(request.prompt, clip.frames, clip.fps).transition
+    if transition is not None and asked(request.prompt)[0] in (transition, ANY_CUT):
+        transition = "none"  # the prompt says it in its own words
+    return request.model_copy(update={"transition": transition})

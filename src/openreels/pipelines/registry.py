@@ -29,7 +29,10 @@ class ModelCard:
 
 
 POCKET = Capabilities(
-    tasks=("t2av", "t2v", "t2a"),
+    tasks=(
+        *("t2av", "t2v", "t2a", "t2i", "i2v", "v2v", "v2v-shot", "rv2v", "r2v", "r2i", "r2a"),
+        *("edit", "inpaint", "retake", "v2a", "a2v-drive", "a2v", "speakers"),
+    ),
     durations=(1.0, 4.0),
     resolutions=("64p",),
     aspects=tuple(ASPECTS),
@@ -39,6 +42,8 @@ POCKET = Capabilities(
     resolution="64p",
     aspect="1:1",
     options=("cache",),
+    extensions=(0.25, 30.0),
+    films=120.0,
 )
 SIZES = ("480p", "540p", "720p")
 CHOICES = ("fps", "shift")

@@ -29,8 +29,8 @@ from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.pipelines.caching import step_cache
 from openreels.pipelines.components import adapted_audio, adapted_text, adapted_video, check_fit
 from openreels.pipelines.parallel import BatchParallel, share
-from openreels.tasks.states import audio_state, video_state
-from openreels.types import StreamState
+from openreels.tasks.given import Given, composited, states
+from openreels.types import AudioShape, StreamState, VideoShape
 
 __all__ = ["SkyReelsV4Output", "SkyReelsV4Pipeline"]
 
@@ -45,7 +45,7 @@ class SkyReelsV4Output(BaseOutput):
 
 
 class SkyReelsV4Pipeline(DiffusionPipeline):
-    """Text to video with its sound.
+    """Text, and whatever else is given, to video with its sound.
 
     Codecs and text encoder are of any class that `pipelines/components.py` lists. image_processor, feature_extractor:
     eyes and ears of a multimodal text encoder.
@@ -118,6 +118,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         *,
         negative_prompt: str | Sequence[str] = "",
         media: Mapping[str, Clip] | Sequence[Mapping[str, Clip]] | None = None,
+        given: Given | Sequence[Given] | None = None,
         num_frames: int = 33,
         height: int = 64,
         width: int = 64,
@@ -134,20 +135,25 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         """Generate one clip per prompt.
 
         media: pictures, clips and sounds by the tag that names them in the prompt, for a multimodal text encoder; for
-        all prompts, or one mapping each. num_frames: 4k + 1. height, width: multiples of the video codec's
+        all prompts, or one mapping each. given: kept frames, references, a whole sound or picture, on the canvas; for
+        all prompts, or one each, of the same shapes. What is kept of the frames, and a picture or a sound given whole,
+        comes out bit for bit. num_frames: 4k + 1. height, width: multiples of the video codec's
         `spatial_factor` (16 pixels). video, audio: what to make. seed: one per prompt, or one for the first, counted
         up. output_type: "pt" (frames and samples) or "latent". park_text_encoder: a large one waits in main memory
         while the rest works. cache_interval: of so many steps one is computed, the rest is extrapolated (see
         `caching.step_cache`). progress: called after each step.
-        Raises ValueError for sizes the codecs cannot take, and for tags and media that do not match.
+        Raises ValueError for sizes the codecs cannot take, for tags and media that do not match, and for what is given
+        in another size than the clip's.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         negatives = [negative_prompt] * len(prompts) if isinstance(negative_prompt, str) else list(negative_prompt)
         seeds = [seed + i for i in range(len(prompts))] if isinstance(seed, int) else list(seed)
         named = [media or {}] * len(prompts) if media is None or isinstance(media, Mapping) else list(media)
-        if not len(prompts) == len(negatives) == len(seeds) == len(named) or not (video or audio):
+        known = [given or Given()] * len(prompts) if given is None or isinstance(given, Given) else list(given)
+        if not len(prompts) == len(negatives) == len(seeds) == len(named) == len(known) or not (video or audio):
             raise ValueError(
-                "give one negative prompt, seed and mapping of media per prompt, and ask for video, audio or both"
+                "give one negative prompt, seed and mapping of media per prompt, and what else is given of each; and "
+                "ask for video, audio or both"
             )
         if isinstance(self.encoder, MultimodalEncoder) or any(named):
             prompts = [PromptParts.of(*pair) for pair in zip(prompts, named, strict=True)]
@@ -156,13 +162,16 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         video_shape = self.video_codec.shape(num_frames, height, width, fps)
         audio_shape = self.audio_codec.shape(samples_for(num_frames, fps, self.audio_codec.sample_rate))
 
+        _check_given(known[0], video_shape, audio_shape, video, audio)
+
         positive, negative = self.encoder.encode(prompts, device), self.encoder.encode(negatives, device)
         if park_text_encoder:
             self.encoder.park()
-        video_start = self._noise(video_state(video_shape, len(prompts)), seeds, salt=0) if video else None
-        blank = audio_state(audio_shape, video_shape.latent_frames, len(prompts))
-        audio_start = self._noise(blank, seeds, salt=1) if audio else None
-        both = video and audio
+        blanks = states(known, self.video_codec, self.audio_codec, video_shape, audio_shape, device)
+        whole = known[0].picture_THWC is not None, known[0].sound_S is not None
+        video_start = self._started(blanks[0], seeds, 0, whole[0]) if video else None
+        audio_start = self._started(blanks[1], seeds, 1, whole[1]) if audio else None
+        both = video and audio and not any(whole)
         schedule = Schedule(
             num_inference_steps or self.config.steps, self.config.shift, self.config.audio_lag if both else 0.0
         )
@@ -178,10 +187,13 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         samples = audio_end.noisy_BNC if audio_end else None
         if output_type == "latent":
             return SkyReelsV4Output(frames, samples)
-        return SkyReelsV4Output(
-            None if frames is None else self.video_codec.decode(frames, video_shape, device),
-            None if samples is None else self.audio_codec.decode(samples, audio_shape.samples, device),
-        )
+        if frames is not None and not whole[0]:
+            frames = self.video_codec.decode(frames, video_shape, device)
+        if samples is not None:
+            sounds = [each.sound_S for each in known]
+            decode = self.audio_codec.decode
+            samples = torch.stack(sounds) if whole[1] else decode(samples, audio_shape.samples, device)
+        return SkyReelsV4Output(None if frames is None else composited(frames, known), samples)
 
     def enable_parallel(self, context: int = 1) -> None:
         """From now on all processes of the default group sample together; each calls the pipeline alike.
@@ -191,11 +203,29 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         """
         self._shared = share(self.transformer, context)
 
-    def _noise(self, state: StreamState, seeds: Sequence[int], salt: int) -> StreamState:
-        """Noise that depends on each sample's own seed and modality alone: drawn on the CPU, the same on any device."""
+    def _started(self, state: StreamState, seeds: Sequence[int], salt: int, given: bool) -> StreamState:
+        """With noise that depends on each sample's own seed and modality alone: drawn on the CPU, the same on any
+        device. What is given whole has none."""
+        if given:
+            return state.to(self._execution_device)
         draws = []
         for seed in seeds:
             # torch's CPU generator looks at 32 bits of a seed: hashed, all 63 of a request's count.
             generator = torch.Generator().manual_seed(crc32(f"{seed}/{salt}".encode()))
             draws.append(torch.randn(state.noisy_BNC.shape[1:], generator=generator))
         return state.at(torch.stack(draws), state.time_B).to(self._execution_device)
+
+
+def _check_given(given: Given, video_shape: VideoShape, audio_shape: AudioShape, video: bool, audio: bool) -> None:
+    size = (video_shape.frames, video_shape.height, video_shape.width)
+    for name in ("frames_THWC", "keep_THW", "picture_THWC"):
+        part = getattr(given, name)
+        if part is not None and tuple(part.shape[:3]) != size:
+            raise ValueError(f"given {name} must be of {size} frames, height and width, not {tuple(part.shape[:3])}")
+    if (given.frames_THWC is None) != (given.keep_THW is None):
+        raise ValueError("given frames_THWC and keep_THW belong together: frames, and where they are kept")
+    if given.sound_S is not None and given.sound_S.shape[-1] != audio_shape.samples:
+        raise ValueError(f"given sound_S must have {audio_shape.samples:,} samples, not {given.sound_S.shape[-1]:,}")
+    for name, stream in (("picture_THWC", video), ("sound_S", audio)):
+        if getattr(given, name) is not None and not stream:
+            raise ValueError(f"{name} is given, and its stream is left out")

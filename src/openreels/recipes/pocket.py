@@ -15,6 +15,7 @@ from openreels.pipelines.v4 import SkyReelsV4Pipeline
 from openreels.training.latents import Bucket
 from openreels.training.plan import TrainingPlan, load_components, load_parts
 from openreels.training.stages import Share, Stage, TimeSampling
+from openreels.world.examples import ROWS, Row, sample_example
 
 __all__ = ["export", "plan", "tiny_plan", "transformer"]
 
@@ -65,19 +66,66 @@ def _with_stills(clips: list[Share], weight: float = 0.3) -> list[Share]:
     (Error of the velocity on stills: 0.46 after the images stage, 0.58 again after 1,350 steps of clips alone.)
     """
     rest = [replace(share, weight=share.weight * (1 - weight)) for share in clips]
-    return [Share(Bucket(1), weight, 96, STILL_SHARDS, streams=("video",)), *rest]
+    return [Share(Bucket(1), weight, 96, STILL_SHARDS), *rest]
+
+
+# Row of the task table -> how often its cases are drawn, relative to the others; 1 where nothing is said. More for
+# what has more to learn: several pictures to tell apart, a camera that changes every pixel.
+ROW_WEIGHTS = {
+    "references-1": 2.0,
+    "references-2": 1.5,
+    "first-frame": 2.0,
+    "extension": 2.0,
+    "camera": 1.5,
+    "speakers": 1.5,
+    "sound-to-speech": 2.0,
+    "sound-to-impacts": 2.0,
+    "video-to-sound": 2.0,
+}
+TOKENS = 3_500  # video tokens of a step on cases, references included
+CLIP_TOKENS, STILL_TOKENS, SOUNDS_A_STEP = 144, 16, 64
+PLAIN_ROWS = ("t2av", "t2i")  # the other shares of a stage are these
+
+
+def _cases(streams: tuple[str, ...], weight: float, shards: int = 1) -> list[Share]:
+    """Cases of every row that has something of the streams to learn."""
+    rows = [row for row in ROWS.values() if row.name not in PLAIN_ROWS and _teaches(row, streams)]
+    weights = [ROW_WEIGHTS.get(row.name, 1.0) for row in rows]
+    return [
+        Share(Bucket(33, row=row.name), weight * own / sum(weights), _case_batch(row), shards)
+        for row, own in zip(rows, weights, strict=True)
+    ]
+
+
+def _teaches(row: Row, streams: tuple[str, ...]) -> bool:
+    if "audio" in streams:
+        return True
+    # What these are about is in their sound.
+    return row.has_picture and row.group not in ("sound", "speakers")
+
+
+def _case_batch(row: Row) -> int:
+    """As many cases as make `TOKENS`; all cases of a row hand over as much."""
+    if not row.has_picture:
+        return SOUNDS_A_STEP
+    example = sample_example(row.name, seed=0)
+    clips = [reference.kind for reference in example.references].count("video")
+    clips += example.source is not None and example.region is None
+    stills = [reference.kind for reference in example.references].count("image")
+    return TOKENS // (CLIP_TOKENS * (1 + clips) + STILL_TOKENS * stills)
 
 
 def plan() -> TrainingPlan:
-    """Codecs, text encoder, then six stages of the transformer; the shares of the minutes sum to 1."""
+    """Codecs, text encoder, then eight stages of the transformer; the shares of the minutes sum to 1."""
     stills = [Share(Bucket(1), 0.85, 96, STILL_SHARDS), *_other_aspects(1, 0.15, 64, 3)]
     reading = Stage(
         name="reading",
         streams=("video",),
         learns=("video", "text"),
+        reads=True,
         starts_from={},
         shares=stills,
-        minutes_share=0.10,
+        minutes_share=0.06,
         muon_lr=0.02,
         adamw_lr=0.003,
     )
@@ -85,15 +133,16 @@ def plan() -> TrainingPlan:
         reading,
         name="images",
         learns=("video",),
+        reads=False,
         starts_from={"video": "reading"},
-        minutes_share=0.16,
+        minutes_share=0.10,
     )
     video = replace(
         images,
         name="video",
         starts_from={"video": "images"},
         shares=_with_stills(_clips()),
-        minutes_share=0.15,
+        minutes_share=0.11,
         times=TimeSampling(mean=-0.5),
     )
     sound = replace(
@@ -113,7 +162,7 @@ def plan() -> TrainingPlan:
         learns=("audio", "cross"),
         starts_from={"video": "video", "audio": "sound"},
         shares=_clips(1.5),
-        minutes_share=0.1,
+        minutes_share=0.06,
         muon_lr=0.01,
         adamw_lr=0.002,
         times=TimeSampling(mean=-0.2, shared=0.3),
@@ -124,19 +173,41 @@ def plan() -> TrainingPlan:
         learns=("video", "audio", "cross"),
         starts_from={"video": "following", "audio": "following", "cross": "following"},
         shares=_with_stills(_clips(), 0.2),
-        minutes_share=0.22,
+        minutes_share=0.12,
         muon_lr=0.007,
         adamw_lr=0.0015,
         times=TimeSampling(mean=-0.3, shared=0.5, clean_video=0.12, clean_audio=0.08),
         decay=0.7,
     )
+    tasks = replace(
+        video,
+        name="tasks",
+        learns=("video", "text"),
+        starts_from={"video": "joint", "audio": "joint", "cross": "joint"},
+        shares=[*_scaled(_with_stills(_clips()), 0.4), *_cases(("video",), 0.6)],
+        minutes_share=0.2,
+        muon_lr=0.014,
+        adamw_lr=0.002,
+        times=TimeSampling(mean=-0.5),
+    )
+    everything = replace(
+        joint,
+        name="everything",
+        starts_from={"video": "tasks", "audio": "joint", "cross": "joint"},
+        shares=[*_scaled(_with_stills(_clips(), 0.2), 0.4), *_cases(("video", "audio"), 0.6)],
+        minutes_share=0.15,
+    )
     return TrainingPlan(
         name="pocket",
         transformer=transformer,
-        codec_minutes_share=0.18,
-        text_minutes_share=0.04,
-        stages=(reading, images, video, sound, following, joint),
+        codec_minutes_share=0.13,
+        text_minutes_share=0.02,
+        stages=(reading, images, video, sound, following, joint, tasks, everything),
     )
+
+
+def _scaled(shares: list[Share], weight: float) -> list[Share]:
+    return [replace(share, weight=share.weight * weight) for share in shares]
 
 
 def tiny_plan() -> TrainingPlan:
@@ -145,7 +216,8 @@ def tiny_plan() -> TrainingPlan:
 
     def shrink(stage: Stage) -> Stage:
         frames = 1 if stage.name in ("reading", "images") else 5
-        return replace(stage, shares=[Share(Bucket(frames), 1.0, 2, 1)])
+        cases = [Share(Bucket(17, row="extension"), 1.0, 2, 1)] if stage.name in ("tasks", "everything") else []
+        return replace(stage, shares=[Share(Bucket(frames), 1.0, 2, 1), *cases])
 
     stages = tuple(shrink(stage) for stage in full.stages)
     return replace(full, name="tiny", transformer=_tiny_transformer, stages=stages)

@@ -16,7 +16,16 @@ from openreels.training.stages import Stage
 
 __all__ = ["export", "plan"]
 
-BATCHES = {"reading": 8, "images": 8, "video": 10, "sound": 4, "following": 8, "joint": 10}
+BATCHES = {
+    "reading": 8,
+    "images": 8,
+    "video": 10,
+    "sound": 4,
+    "following": 8,
+    "joint": 10,
+    "tasks": 10,
+    "everything": 10,
+}
 """Stage -> how many times the batch of the CPU recipe."""
 SHARDS = 5
 

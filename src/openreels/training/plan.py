@@ -176,7 +176,7 @@ def train_stages(started: Run, stages: Sequence[Stage]) -> None:
         torch.manual_seed(seed)
         model = plan.transformer(codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width)
         load_parts(model, stage, workdir)
-        heads = trained_heads(workdir, encoder.width).to(device) if "text" in stage.learns else None
+        heads = trained_heads(workdir, encoder.width).to(device) if stage.reads else None
         config = LoopConfig(
             workdir,
             seed,
@@ -188,7 +188,7 @@ def train_stages(started: Run, stages: Sequence[Stage]) -> None:
         )
         run(StageTask(stage, model.to(device), encoder, latents, heads), config)
         if not dist.is_initialized() or dist.get_rank() == 0:
-            if heads is not None:
+            if "text" in stage.learns:
                 encoder.save_pretrained(workdir)
             plot_losses(workdir)
             sample_sheet(workdir / f"{stage.name}.png", stage, model, encoder, codecs, latents)
@@ -207,18 +207,11 @@ def load_latents(
     """Every latent set the stages draw from, built where missing; all processes divide that work among them."""
     folder = workdir / "latents"
     shards = {share.bucket: share.shards for stage in stages for share in stage.shares}
-    streams = {
-        bucket: sorted(
-            {
-                name
-                for stage in stages
-                for share in stage.shares
-                if share.bucket == bucket
-                for name in stage.streams_of(share)
-            }
-        )
-        for bucket in shards
-    }
+    wanted: dict[Bucket, set[str]] = {bucket: set() for bucket in shards}
+    for stage in stages:
+        for share in stage.shares:
+            wanted[share.bucket] |= {"cases"} if share.bucket.row is not None else set(stage.streams_of(share))
+    streams = {bucket: sorted(names) for bucket, names in wanted.items()}
     work = [(name, bucket, number) for bucket in shards for name in streams[bucket] for number in range(shards[bucket])]
     missing = [job for job in work if not shard_path(folder, *job, codecs, seed).exists()]
     mine = missing[dist.get_rank() :: dist.get_world_size()] if dist.is_initialized() else missing

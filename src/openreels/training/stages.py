@@ -10,7 +10,7 @@ Legend: B batch, N video tokens, A audio tokens, C channels, L text tokens.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -20,13 +20,11 @@ from openreels.encoders.text import TextEncoder
 from openreels.flow.path import interpolate, velocity
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.nn.precision import autocast
-from openreels.tasks.states import audio_state, video_state
 from openreels.training.latents import Bucket, LatentSet
 from openreels.training.loop import Task
 from openreels.training.optimizers import muon_and_adamw
 from openreels.training.text_encoder import AttributeHeads, scene_attributes, slot_losses
 from openreels.types import StreamState
-from openreels.world import random_caption
 
 __all__ = ["Share", "Stage", "StageTask", "TimeSampling"]
 
@@ -63,14 +61,13 @@ class TimeSampling:
 class Share:
     """One bucket's part in a stage: how often it is drawn, and how many clips a step then takes.
 
-    streams: the towers that run on it; None: all of the stage's. Stills among clips have none but "video".
+    What the bucket's clips do not have ("audio" of stills) does not run.
     """
 
     bucket: Bucket
     weight: float
     batch: int
     shards: int
-    streams: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,9 +75,11 @@ class Stage:
     """One stage, complete.
 
     streams: which towers run ("video", "audio"); learns: which parts get gradients ("video", "audio", "cross", "text").
-    "text" finishes the text encoder together with the pictures; in all other stages it is frozen.
+    "text" finishes the text encoder together with the pictures; in all other stages it is frozen. reads: it must then
+    also say what a caption holds, so that it does not forget the words that the pictures have no use for.
     starts_from: part -> the stage whose weights it starts with (none: freshly initialised).
     minutes_share: of a run's wall-clock budget. text_dropout, cross_dropout: share of samples without prompt / tie.
+    reference_dropout: share of steps on cases without their references.
     """
 
     name: str
@@ -91,9 +90,11 @@ class Stage:
     minutes_share: float
     muon_lr: float
     adamw_lr: float
+    reads: bool = False
     times: TimeSampling = TimeSampling()
     text_dropout: float = 0.1
     cross_dropout: float = 0.1
+    reference_dropout: float = 0.05
     audio_weight: float = 1.0
     decay: float = 0.4
 
@@ -103,7 +104,7 @@ class Stage:
 
     def streams_of(self, share: Share) -> tuple[str, ...]:
         """The towers that run on the clips of `share`."""
-        return self.streams if share.streams is None else share.streams
+        return tuple(name for name in self.streams if name in share.bucket.streams)
 
 
 class OnPath(NamedTuple):
@@ -154,10 +155,12 @@ class StageTask(Task):
         self.stage, self.model, self.encoder, self.latents = stage, model, encoder, latents
         self.name = stage.name
         self.modules: dict[str, nn.Module] = {"transformer": model}
-        self.heads = heads if "text" in stage.learns else None
-        encoder.model.requires_grad_(self.heads is not None)
+        self.heads = heads if stage.reads else None
+        encoder.model.requires_grad_("text" in stage.learns)
+        if "text" in stage.learns:
+            self.modules["encoder"] = encoder.model
         if self.heads is not None:
-            self.modules |= {"encoder": encoder.model, "heads": self.heads}
+            self.modules["heads"] = self.heads
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(part_of(name) in stage.learns and self._reached(name))
         self.optimizers = muon_and_adamw(self.modules.values(), muon_lr=stage.muon_lr, adamw_lr=stage.adamw_lr)
@@ -179,10 +182,11 @@ class StageTask(Task):
         choice = float(torch.rand((), generator=shared))
         share = self.stage.shares[min(int((self.cumulative < choice).sum()), len(self.stage.shares) - 1)]
         length = int(torch.randint(LENGTHS, (), generator=shared))
+        referred = float(torch.rand((), generator=shared)) >= self.stage.reference_dropout
         streams = self.stage.streams_of(share)
         data = self.latents[share.bucket]
         index, texts = self._clips_and_captions(data, share.batch, length, generator)
-        t_video_B, t_audio_B = self.stage.times.draw(share.batch, generator)
+        t_video_B, t_audio_B = self._times(data, share.batch, generator)
         if "audio" in self.stage.learns and "video" not in self.stage.learns and "video" in self.stage.streams:
             # Following a picture: half of the clips show it finished, half at any other time.
             t_video_B = torch.where(torch.rand(share.batch, generator=generator) < 0.5, 1.0, t_video_B)
@@ -190,20 +194,20 @@ class StageTask(Task):
 
         video = audio = None
         if "video" in streams:
-            blank = video_state(data.video_shape, share.batch)
+            blank = data.blank("video", index, referred)
             video = on_path(blank, data.latents["video"][index].float(), t_video_B, generator)
         if "audio" in streams:
-            blank = audio_state(data.audio_shape, data.video_shape.latent_frames, share.batch)
+            blank = data.blank("audio", index, referred)
             audio = on_path(blank, data.latents["audio"][index].float(), t_audio_B, generator)
         attributes_BS = None
-        if self.heads is not None:
+        if self.heads is not None and share.bucket.row is None:
             attributes_BS = torch.tensor([scene_attributes(data.scene(i)) for i in index.tolist()])
         said_B = torch.tensor([bool(text) for text in texts])
         return Draw(*self.encoder.tokenize(texts), said_B, video, audio, tie_B, attributes_BS)
 
     def loss(self, drawn: Draw) -> tuple[Tensor, dict[str, float | Tensor]]:
         device = self.model.device
-        with autocast(device), torch.set_grad_enabled(self.heads is not None):
+        with autocast(device), torch.set_grad_enabled("text" in self.stage.learns):
             context = self.encoder.read(drawn.tokens_BL, drawn.mask_BL)
         video = drawn.video.to(device) if drawn.video is not None else None
         audio = drawn.audio.to(device) if drawn.audio is not None else None
@@ -217,7 +221,7 @@ class StageTask(Task):
                 video_listens="video" in self.stage.learns,
             )
         loss, shown = torch.zeros((), device=device), {}
-        if self.heads is not None and drawn.said_B.any():
+        if drawn.attributes_BS is not None and drawn.said_B.any():
             # Stills say nothing of motion and sound: reading them out keeps the encoder from forgetting their words.
             said_B = drawn.said_B.to(device)
             targets = drawn.attributes_BS.to(device)[said_B]
@@ -231,6 +235,15 @@ class StageTask(Task):
             loss, shown["audio"] = loss + self.stage.audio_weight * error, error.detach()
         return loss, shown
 
+    def _times(self, data: LatentSet, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """As the stage draws them; cases in which one stream is given whole are about that one being given."""
+        if data.whole is None:
+            return self.stage.times.draw(batch, generator)
+        free = replace(self.stage.times, clean_video=0.0, clean_audio=0.0)
+        t_video_B, t_audio_B = free.draw(batch, generator)
+        whole_B = torch.ones(batch)
+        return (whole_B, t_audio_B) if data.whole == "video" else (t_video_B, whole_B)
+
     def _clips_and_captions(
         self, data: LatentSet, batch: int, length: int, generator: torch.Generator
     ) -> tuple[Tensor, list[str]]:
@@ -241,7 +254,7 @@ class StageTask(Task):
         """
         index = torch.randint(len(data), (batch * LENGTHS,), generator=generator)
         seeds = torch.randint(2**31, (batch * LENGTHS,), generator=generator).tolist()
-        texts = [random_caption(data.scene(i), seed) for i, seed in zip(index.tolist(), seeds, strict=True)]
+        texts = [data.caption(i, seed) for i, seed in zip(index.tolist(), seeds, strict=True)]
         tokens = torch.tensor([len(ids) for ids in self.encoder.tokenizer(texts).input_ids])
         chosen = tokens.argsort(stable=True)[length * batch : (length + 1) * batch]
         empty = (torch.rand(batch, generator=generator) < self.stage.text_dropout).tolist()

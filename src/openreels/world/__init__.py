@@ -6,28 +6,39 @@ text = captions(scene, seed=0).short_en
 """
 
 from openreels.world.batch import Rendered, keep_freed_memory, render
-from openreels.world.camera import Camera
+from openreels.world.camera import CAMERA_MOVES, Camera, CameraMove
 from openreels.world.captions import Captions, captions, random_caption
+from openreels.world.dressing import dressed
 from openreels.world.film_captions import FilmCaptions, film_captions
 from openreels.world.film_rendering import cut_frames, film_frames, render_film
 from openreels.world.films import CUTS, Film, Shot, sample_film
 from openreels.world.motion import Contact, Tracks, contacts, mouth, tracks
 from openreels.world.rendering import masks, render_frames
-from openreels.world.sampling import Split, held_out, sample_scene
+from openreels.world.sampling import Split, held_out, sample_dialogue, sample_scene, sample_singing
 from openreels.world.script import (
+    ACCESSORIES,
     BACKGROUNDS,
     COLOURS,
+    CORNERS,
+    EFFECTS,
     FACES,
     MATERIALS,
     MOODS,
     MOTIONS,
+    OVERLAYS,
+    PATTERNS,
     SHAPES,
     SIZES,
+    SOUNDS,
+    STYLES,
+    TONES,
     VOICES,
     VOWELS,
+    WEATHERS,
     Melody,
     Motion,
     Note,
+    Overlay,
     Scene,
     Speech,
     Subject,
@@ -37,19 +48,30 @@ from openreels.world.sound import SAMPLE_RATE, SoundEvent, render_sound, sound_e
 from openreels.world.truth import ContactTruth, SubjectTruth, Truth, truth
 
 __all__ = [
+    "ACCESSORIES",
     "BACKGROUNDS",
+    "CAMERA_MOVES",
     "COLOURS",
+    "CORNERS",
     "CUTS",
+    "EFFECTS",
     "FACES",
     "MATERIALS",
     "MOODS",
     "MOTIONS",
+    "OVERLAYS",
+    "PATTERNS",
     "SAMPLE_RATE",
     "SHAPES",
     "SIZES",
+    "SOUNDS",
+    "STYLES",
+    "TONES",
     "VOICES",
     "VOWELS",
+    "WEATHERS",
     "Camera",
+    "CameraMove",
     "Captions",
     "Contact",
     "ContactTruth",
@@ -58,6 +80,7 @@ __all__ = [
     "Melody",
     "Motion",
     "Note",
+    "Overlay",
     "Rendered",
     "Scene",
     "Shot",
@@ -72,6 +95,7 @@ __all__ = [
     "captions",
     "contacts",
     "cut_frames",
+    "dressed",
     "film_captions",
     "film_frames",
     "held_out",
@@ -83,8 +107,10 @@ __all__ = [
     "render_film",
     "render_frames",
     "render_sound",
+    "sample_dialogue",
     "sample_film",
     "sample_scene",
+    "sample_singing",
     "sound_events",
     "tracks",
     "truth",

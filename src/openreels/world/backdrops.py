@@ -12,7 +12,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-__all__ = ["paint"]
+__all__ = ["far_details", "paint"]
 
 # Random heights of far things, indexed by their number: no noise function that might round differently elsewhere.
 _TABLE = torch.tensor([Random(f"far details {i}").random() for i in range(256)])
@@ -22,7 +22,8 @@ def _colour(*rgb: float, like: Tensor) -> Tensor:
     return torch.tensor(rgb, dtype=torch.float32, device=like.device)[:, None, None, None]
 
 
-def _lookup(index: Tensor) -> Tensor:
+def far_details(index: Tensor) -> Tensor:
+    """A fixed random number in [0, 1) for each whole number."""
     return _TABLE.to(index.device)[(index.long() & 255)]
 
 
@@ -49,7 +50,7 @@ def _hills(x: Tensor, y: Tensor, width: float, low: float, high: float, salt: in
     cover = torch.zeros((), device=x.device)
     for shift in (0.0, 0.5):
         number, place = _cell(x + shift * width, width)
-        height = low + (high - low) * _lookup(number + salt + (89 if shift else 0))
+        height = low + (high - low) * far_details(number + salt + (89 if shift else 0))
         top = height * (1.0 - (place * place) * 3.2)
         cover = torch.maximum(cover, ((top - y) / edge + 0.5).clamp(0.0, 1.0))
     return cover
@@ -57,8 +58,8 @@ def _hills(x: Tensor, y: Tensor, width: float, low: float, high: float, salt: in
 
 def _clouds(base: Tensor, x: Tensor, y: Tensor, rgb: tuple[float, float, float], strength: float) -> Tensor:
     number, place = _cell(x, 0.8)
-    height = 0.55 + 0.2 * _lookup(number + 31)
-    dx, dy = place * 0.8 + 0.15 * (_lookup(number + 77) - 0.5), (y - height) * 3.0
+    height = 0.55 + 0.2 * far_details(number + 31)
+    dx, dy = place * 0.8 + 0.15 * (far_details(number + 77) - 0.5), (y - height) * 3.0
     puff = 1.0 - (dx * dx + dy * dy) / 0.05
     other = 1.0 - ((dx - 0.13) * (dx - 0.13) + (dy + 0.06) * (dy + 0.06)) / 0.03
     return _mix(base, rgb, torch.maximum(puff, other).clamp(0.0, 0.5) * 2.0 * strength)
@@ -82,9 +83,9 @@ def _meadow(x: Tensor, y: Tensor, edge: float) -> Tensor:
     sky = _mix(sky, (162, 190, 160), _hills(x + 0.37, y, 0.7, 0.06, 0.16, 40, edge))
     ground = _ground(sky, y, (150, 182, 132), (128, 160, 112), edge)
     number, place = _cell(x, 0.09)
-    depth = -0.05 - 0.12 * _lookup(number + 9)
+    depth = -0.05 - 0.12 * far_details(number + 9)
     flower = 1.0 - ((place * 0.09).square() + (y - depth).square()).sqrt() / 0.018
-    return _mix(ground, (236, 226, 232), flower.clamp(0.0, 1.0) * (_lookup(number + 151) > 0.6))
+    return _mix(ground, (236, 226, 232), flower.clamp(0.0, 1.0) * (far_details(number + 151) > 0.6))
 
 
 def _beach(x: Tensor, y: Tensor, edge: float, sun_shines: bool = True) -> Tensor:
@@ -96,7 +97,7 @@ def _beach(x: Tensor, y: Tensor, edge: float, sun_shines: bool = True) -> Tensor
     number, place = _cell(x + 0.5 * (y * 20).floor() * 0.17, 0.31)
     row = (y * 20) - (y * 20).floor()
     crest = (1.0 - (row - 0.5).abs() * 5.0).clamp(0.0, 1.0) * (1.0 - place.abs() * 3.2).clamp(0.0, 1.0)
-    sea = _mix(sea, (196, 218, 224), crest * (_lookup(number + (y * 20).floor() * 7) > 0.45) * (y < 0.2))
+    sea = _mix(sea, (196, 218, 224), crest * (far_details(number + (y * 20).floor() * 7) > 0.45) * (y < 0.2))
     return _ground(sea, y, (226, 210, 174), (206, 188, 150), edge)
 
 
@@ -107,7 +108,7 @@ def _city(x: Tensor, y: Tensor, edge: float) -> Tensor:
         (0.31, 0.12, 0.42, (166, 164, 182), 90),
     ):
         number, place = _cell(x + salt * 0.013, width)
-        height = low + (high - low) * _lookup(number + salt)
+        height = low + (high - low) * far_details(number + salt)
         wall = ((height - y) / edge + 0.5).clamp(0.0, 1.0) * (((0.46 - place.abs()) * width) / edge + 0.5).clamp(
             0.0, 1.0
         )
@@ -115,7 +116,7 @@ def _city(x: Tensor, y: Tensor, edge: float) -> Tensor:
         window_row, wy = _cell(y, 0.085)
         window_column, wx = _cell(place * width, 0.075)
         light = (wx.abs() < 0.27) & (wy.abs() < 0.25) & (place.abs() < 0.40) & (y < height - 0.05) & (y > 0.04)
-        lit = _lookup(number * 31 + window_row * 7 + window_column + salt) > 0.45
+        lit = far_details(number * 31 + window_row * 7 + window_column + salt) > 0.45
         scene = _mix(scene, (224, 218, 196), (light & lit) * 0.8)
     return _ground(scene, y, (158, 158, 164), (136, 136, 144), edge)
 
@@ -139,16 +140,16 @@ def _room(x: Tensor, y: Tensor, edge: float) -> Tensor:
 def _snow(x: Tensor, y: Tensor, edge: float) -> Tensor:
     scene = _gradient((162, 184, 208), (202, 212, 222), y, x)
     number, place = _cell(x, 0.62)
-    height = 0.34 + 0.24 * _lookup(number + 5)
+    height = 0.34 + 0.24 * far_details(number + 5)
     slope = height - place.abs() * 0.62 * 0.95
     scene = _mix(scene, (160, 174, 192), ((slope - y) / edge + 0.5).clamp(0.0, 1.0))
     scene = _mix(scene, (216, 222, 230), ((slope - y) / edge + 0.5).clamp(0.0, 1.0) * (y > height - 0.12))
     number, place = _cell(x + 0.1, 0.19)
-    height = 0.14 + 0.12 * _lookup(number + 60)
+    height = 0.14 + 0.12 * far_details(number + 60)
     tier = y / height * 3.0
     tree = (1.0 - y / height) * 0.075 + 0.022 * (tier.floor() + 1.0 - tier) - (place * 0.19).abs()
     scene = _mix(
-        scene, (124, 146, 146), (tree / edge + 0.5).clamp(0.0, 1.0) * (_lookup(number + 17) > 0.35) * (y < height)
+        scene, (124, 146, 146), (tree / edge + 0.5).clamp(0.0, 1.0) * (far_details(number + 17) > 0.35) * (y < height)
     )
     return _ground(scene, y, (206, 214, 224), (186, 198, 214), edge)
 
@@ -157,19 +158,19 @@ def _desert(x: Tensor, y: Tensor, edge: float) -> Tensor:
     scene = _gradient((214, 206, 206), (240, 222, 200), y, x)
     number, place = _cell(x + 0.2, 0.95)
     mesa = torch.maximum(
-        place.abs() * 0.95 - 0.2 - 0.10 * (0.3 - y).clamp(min=0), y - 0.2 - 0.14 * _lookup(number + 70)
+        place.abs() * 0.95 - 0.2 - 0.10 * (0.3 - y).clamp(min=0), y - 0.2 - 0.14 * far_details(number + 70)
     )
     scene = _mix(scene, (208, 176, 156), (-mesa / edge + 0.5).clamp(0.0, 1.0))
     scene = _mix(scene, (222, 194, 160), _hills(x, y, 0.9, 0.05, 0.15, 21, edge))
     number, place = _cell(x, 0.55)
-    dx = place * 0.55 - 0.2 * (_lookup(number + 13) - 0.5)
+    dx = place * 0.55 - 0.2 * (far_details(number + 13) - 0.5)
     trunk = torch.maximum(dx.abs() - 0.022, y - 0.24)
     arm = torch.minimum(
         torch.maximum((dx - 0.035).abs() - 0.05, (y - 0.11).abs() - 0.016),
         torch.maximum((dx - 0.075).abs() - 0.015, (y - 0.145).abs() - 0.045),
     )
     cactus = torch.minimum(trunk, arm)
-    scene = _mix(scene, (148, 158, 134), (-cactus / edge + 0.5).clamp(0.0, 1.0) * (_lookup(number + 44) > 0.3))
+    scene = _mix(scene, (148, 158, 134), (-cactus / edge + 0.5).clamp(0.0, 1.0) * (far_details(number + 44) > 0.3))
     return _ground(scene, y, (224, 194, 154), (204, 172, 132), edge)
 
 
@@ -196,8 +197,8 @@ def _night(day: Tensor, x: Tensor, y: Tensor, background: str, edge: float) -> T
     sky = (day[2] >= day[0] - 60.0) & (y > 0.42)
     column, dx = _cell(x, 0.13)
     row, dy = _cell(y, 0.13)
-    there = _lookup(column * 13 + row * 57) > 0.6
-    jitter = 0.5 * (_lookup(column * 7 + row * 3 + 5) - 0.5)
+    there = far_details(column * 13 + row * 57) > 0.6
+    jitter = 0.5 * (far_details(column * 7 + row * 3 + 5) - 0.5)
     star = (1.0 - ((dx - jitter).square() + (dy + jitter).square()).sqrt() * 0.13 / 0.016).clamp(0.0, 1.0)
     dark = _mix(dark, (214, 216, 224), star * there * sky * 0.8)
     distance = ((x + 0.26).square() + (y - 0.64).square()).sqrt()

@@ -5,9 +5,11 @@ Lengths in short sides of the safe window, as in `script`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["STRAIGHT", "Camera"]
+__all__ = ["CAMERA_MOVES", "STRAIGHT", "Camera", "CameraMove"]
+
+CAMERA_MOVES = ("pan-left", "pan-right", "push-in", "pull-out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +34,23 @@ class Camera:
 
 
 STRAIGHT = Camera()
+
+
+@dataclass(frozen=True, slots=True)
+class CameraMove:
+    """How a camera moves evenly during a shot, from where its `Camera` stands to the end of the shot.
+
+    kind: of CAMERA_MOVES. amount: short sides of the scene for a pan; for a push-in or a pull-out the ratio (above 1)
+    of the zooms at both ends.
+    """
+
+    kind: str
+    amount: float
+
+    def at(self, camera: Camera, share: float) -> Camera:
+        """The camera after `share` (0..1) of the shot."""
+        if self.kind in ("pan-left", "pan-right"):
+            side = (-1.0 if self.kind == "pan-left" else 1.0) * (-1.0 if camera.mirrored else 1.0)
+            return replace(camera, x=camera.x + side * self.amount * share)
+        ratio = self.amount if self.kind == "push-in" else 1.0 / self.amount
+        return replace(camera, zoom=camera.zoom * ratio**share)

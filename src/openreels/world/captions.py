@@ -1,8 +1,8 @@
 """What one would say of a scene: English and Chinese, short, long and structured, in many wordings.
 
 Colour, kind and motion of every subject are always named; the rest may be left out of short captions. Structured
-captions follow the paper: the visual description, then what is heard in the tags `<sfx>`, `<dialogue>`, `<bgm>`, in
-this order. A tag that has nothing to say is left out.
+captions follow the paper: the visual description, then what is read and heard in the tags `<text>`, `<sfx>`,
+`<dialogue>`, `<singing>`, `<bgm>`, in this order. A tag that has nothing to say is left out.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from openreels.world.attribute_words import CHINESE, ENGLISH, turns
+from openreels.world.attribute_words import pick as _pick
 from openreels.world.motion import contacts
 from openreels.world.script import Scene, Subject
 
@@ -104,6 +106,15 @@ _TALK_EN = {
         "says something in a high voice",
     ),
 }
+_SING_EN = {
+    "low": ("sings in a low voice", "is singing with a deep voice", "sings a tune in a deep voice"),
+    "high": ("sings in a high voice", "is singing with a high voice", "sings a tune in a high voice"),
+}
+_TURNS_EN = (
+    "{left} and {right} talk in turns, {voices}",
+    "{left} on the left and {right} on the right take turns speaking, {voices}",
+    "{left} is talking with {right}, one after the other, {voices}",
+)
 _MUSIC_EN = {
     "cheerful": ("a cheerful music box plays", "happy music box music plays", "a lively music box tune is heard"),
     "sad": ("a sad music box plays", "a slow, sad music box tune is heard", "melancholic music box music plays"),
@@ -180,6 +191,11 @@ _TALK_ZH = {
     "low": ("用低沉的声音说话", "用低音说话", "用浑厚的嗓音说话"),
     "high": ("用尖细的声音说话", "用高音说话", "用高高的嗓音说话"),
 }
+_SING_ZH = {
+    "low": ("用低沉的声音唱歌", "用低音唱歌", "用浑厚的嗓音唱一支曲子"),
+    "high": ("用高音唱歌", "用尖细的声音唱歌", "用高高的嗓音唱一支曲子"),
+}
+_TURNS_ZH = ("左边{left}和右边{right}轮流说话，{voices}", "{left}在左，{right}在右，一句接一句地交谈，{voices}")
 _MUSIC_ZH = {
     "cheerful": ("欢快的八音盒音乐", "轻快的八音盒旋律"),
     "sad": ("忧伤的八音盒音乐", "缓慢悲伤的八音盒旋律"),
@@ -202,13 +218,6 @@ _AMBIENCE_ZH = {
 }
 
 
-def _pick(rng: Random, words: tuple[str, ...]) -> str:
-    """The plain wording half of the time."""
-    if len(words) == 1 or rng.random() < 0.5:
-        return words[0]
-    return words[1 + int(rng.random() * (len(words) - 1))]
-
-
 def _article(words: str) -> str:
     return ("an " if words[0] in "aeiou" else "a ") + words
 
@@ -224,17 +233,22 @@ def _direction(subject: Subject) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Detail:
-    """What a caption may leave out. All True in long and structured captions."""
+    """What a caption may leave out. All True in long and structured captions. extras: probability that an attribute
+    (weather, style, what is worn and so on) is named."""
 
     size: bool = True
     material: bool = True
     place: bool = True
     night: bool = True
     music: bool = True
+    extras: float = 0.0
+
+
+_FULL = _Detail(extras=1.0)
 
 
 def _brief(rng: Random) -> _Detail:
-    return _Detail(*(rng.random() < keep for keep in (0.45, 0.7, 0.7, 0.7, 0.75)))
+    return _Detail(*(rng.random() < keep for keep in (0.45, 0.7, 0.7, 0.7, 0.75)), extras=0.85)
 
 
 def _ambience(table: dict, scene: Scene) -> tuple[str, ...]:
@@ -251,14 +265,16 @@ def _noun_en(rng: Random, subject: Subject, detail: _Detail) -> str:
     if detail.size:
         words.insert(0, _pick(rng, _SIZE_EN[subject.size]))
     kind = _pick(rng, _KIND_EN[subject.kind])
-    if rng.random() < 0.08:
+    words[:0] = ENGLISH.pattern(rng, subject, detail.extras)
+    worn = ENGLISH.accessory(rng, subject, detail.extras)
+    if rng.random() < 0.08 and not worn:
         return f"{_article(kind)} that is {' and '.join(words)}"
-    return _article(" ".join([*words, kind]))
+    return " ".join([_article(" ".join([*words, kind])), *worn])
 
 
 def _verb_en(rng: Random, subject: Subject) -> str:
     if subject.speech is not None:
-        return _pick(rng, _TALK_EN[subject.speech.voice])
+        return _pick(rng, (_SING_EN if subject.speech.is_sung else _TALK_EN)[subject.speech.voice])
     kind = subject.motion.kind
     if kind in _TRAVEL_EN:
         side, other = ("right", "left") if _direction(subject) else ("left", "right")
@@ -272,17 +288,35 @@ def _place_en(rng: Random, scene: Scene, detail: _Detail, day: bool = False) -> 
         place.append(_pick(rng, _NIGHT_ROOM_EN if scene.background == "room" else _NIGHT_EN))
     elif day and not scene.night:
         place.append(_pick(rng, _DAY_EN))
-    return place
+    return place + ENGLISH.weather(rng, scene, detail.extras)
 
 
-def _visual_en(rng: Random, scene: Scene, detail: _Detail, day: bool = False) -> str:
+def _visual_en(rng: Random, scene: Scene, detail: _Detail, day: bool = False, overlay: bool = True) -> str:
     """One sentence without its capital and full stop."""
+    manner = ENGLISH.manner(rng, scene, detail.extras)
+    if overlay:
+        manner += ENGLISH.overlay(rng, scene, detail.extras)
+    return ", ".join([_action_en(rng, scene, detail, day), *manner])
+
+
+def _dialogue_en(rng: Random, scene: Scene, nouns: list[str], speakers: tuple[int, int]) -> str:
+    voices = [
+        f"the {_pick(rng, _KIND_EN[scene.subjects[i].kind])} in a {scene.subjects[i].speech.voice} voice"
+        for i in speakers
+    ]
+    left, right = (nouns[i] for i in speakers)
+    return _pick(rng, _TURNS_EN).format(left=left, right=right, voices=" and ".join(voices))
+
+
+def _action_en(rng: Random, scene: Scene, detail: _Detail, day: bool = False) -> str:
     place = " ".join(_place_en(rng, scene, detail, day))
     subjects = scene.subjects
     nouns = [_noun_en(rng, subject, detail) for subject in subjects]
     if subjects[0].motion.kind == "collide":
         order = (0, 1) if rng.random() < 0.5 else (1, 0)
         text = _pick(rng, _COLLIDE_EN).format(a=nouns[order[0]], b=nouns[order[1]])
+    elif (speakers := turns(scene)) is not None:
+        text = _dialogue_en(rng, scene, nouns, speakers)
     else:
         verbs = [_verb_en(rng, subject) for subject in subjects]
         parts = [f"{noun} {verb}" for noun, verb in zip(nouns, verbs, strict=True)]
@@ -309,7 +343,15 @@ def _visual_en(rng: Random, scene: Scene, detail: _Detail, day: bool = False) ->
 
 
 def _sounds_en(rng: Random, scene: Scene) -> list[str]:
-    """Sound effects without speech and music."""
+    """Sound effects and the place, without speech and music; what the scene has muted is left out."""
+    sounds = [] if "effects" in scene.muted else _effects_en(rng, scene)
+    if "ambience" not in scene.muted:
+        sounds.append(_pick(rng, _ambience(_AMBIENCE_EN, scene)))
+        sounds += ENGLISH.weather_sound(rng, scene)
+    return sounds
+
+
+def _effects_en(rng: Random, scene: Scene) -> list[str]:
     sounds = []
     materials = {contact.materials[-1] for contact in contacts(scene)} | {c.materials[0] for c in contacts(scene)}
     sounds += [_pick(rng, _IMPACT_EN[material]) for material in sorted(materials)]
@@ -322,7 +364,6 @@ def _sounds_en(rng: Random, scene: Scene) -> list[str]:
         sounds.append(_pick(rng, ("a soft whoosh of air", "gentle whooshing")))
     if "jump" in kinds:
         sounds.append(_pick(rng, ("light swishes", "a swish at each take-off")))
-    sounds.append(_pick(rng, _ambience(_AMBIENCE_EN, scene)))
     return sounds
 
 
@@ -330,16 +371,45 @@ def _listed(items: list[str]) -> str:
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
 
 
-def _speech_en(rng: Random, subject: Subject, detail: _Detail) -> str:
+def _speech_en(rng: Random, subject: Subject, side: str = "", verb: str = "speaks") -> str:
     voice = {"low": ("low", "deep"), "high": ("high", "high-pitched")}[subject.speech.voice]
-    return f"the {_pick(rng, _KIND_EN[subject.kind])} speaks in a {_pick(rng, voice)} voice"
+    return f"the {side}{_pick(rng, _KIND_EN[subject.kind])} {verb} in a {_pick(rng, voice)} voice"
+
+
+def _first(scene: Scene, speakers: tuple[int, int]) -> tuple[int, int]:
+    """The speakers of a dialogue in the order of their first words."""
+    begun = [scene.subjects[i].speech.syllables[0].start for i in speakers]
+    return speakers if begun[0] < begun[1] else speakers[::-1]
+
+
+def _voices_en(rng: Random, scene: Scene) -> list[str]:
+    """The tags of speech and singing."""
+    voices = [subject for subject in scene.subjects if subject.speech is not None]
+    if not voices or "speech" in scene.muted:
+        return []
+    if (speakers := turns(scene)) is not None:
+        one, other = _first(scene, speakers)
+        sides = {speakers[0]: "left ", speakers[1]: "right "}
+        begins = _speech_en(rng, scene.subjects[one], sides[one], "speaks first")
+        answers = _speech_en(rng, scene.subjects[other], sides[other], "answers")
+        return [f"<dialogue> {_sentence(f'{begins}, then {answers}')} </dialogue>"]
+    if voices[0].speech.is_sung:
+        return [f"<singing> {_sentence(_speech_en(rng, voices[0], verb='sings'))} </singing>"]
+    return [f"<dialogue> {_sentence(_speech_en(rng, voices[0]))} </dialogue>"]
+
+
+def _music(scene: Scene) -> str | None:
+    """Mood of the music that is heard."""
+    return scene.melody.mood if scene.melody is not None and "music" not in scene.muted else None
 
 
 def _short_en(rng: Random, scene: Scene) -> str:
     detail = _brief(rng)
     text = _sentence(_visual_en(rng, scene, detail))
-    if scene.melody is not None and detail.music:
-        text += " " + _sentence(_pick(rng, _MUSIC_EN[scene.melody.mood]))
+    for effect in ENGLISH.effect(rng, scene, detail.extras):
+        text += " " + _sentence(effect)
+    if _music(scene) is not None and detail.music:
+        text += " " + _sentence(_pick(rng, _MUSIC_EN[_music(scene)]))
     # People type prompts with and without capital letters and full stops.
     if rng.random() < 0.2:
         text = text.lower().rstrip(".")
@@ -347,27 +417,30 @@ def _short_en(rng: Random, scene: Scene) -> str:
 
 
 def _long_en(rng: Random, scene: Scene) -> str:
-    sentences = [_sentence(_visual_en(rng, scene, _Detail(), day=rng.random() < 0.5))]
+    sentences = [_sentence(_visual_en(rng, scene, _FULL, day=rng.random() < 0.5))]
     opening = rng.random()
     if opening < 0.15:
         sentences[0] = "The video shows a scene: " + sentences[0][0].lower() + sentences[0][1:]
     elif opening < 0.3:
         sentences[0] = "In this short clip, " + sentences[0][0].lower() + sentences[0][1:]
-    sound = _listed(_sounds_en(rng, scene))
-    sentences.append(_pick(rng, (f"We hear {sound}.", f"The sound: {sound}.", _sentence(f"{sound} can be heard"))))
-    if scene.melody is not None:
-        sentences.append(_sentence(_pick(rng, _MUSIC_EN[scene.melody.mood]) + " in the background"))
+    sentences += [_sentence(effect) for effect in ENGLISH.effect(rng, scene, 1.0)]
+    if sounds := _sounds_en(rng, scene):
+        sound = _listed(sounds)
+        sentences.append(_pick(rng, (f"We hear {sound}.", f"The sound: {sound}.", _sentence(f"{sound} can be heard"))))
+    if _music(scene) is not None:
+        sentences.append(_sentence(_pick(rng, _MUSIC_EN[_music(scene)]) + " in the background"))
     return " ".join(sentences)
 
 
 def _structured_en(rng: Random, scene: Scene) -> str:
-    parts = [_sentence(_visual_en(rng, scene, _Detail(), day=True))]
-    parts.append(f"<sfx> {_sentence(_listed(_sounds_en(rng, scene)))} </sfx>")
-    speakers = [subject for subject in scene.subjects if subject.speech is not None]
-    if speakers:
-        parts.append(f"<dialogue> {_sentence(_speech_en(rng, speakers[0], _Detail()))} </dialogue>")
-    if scene.melody is not None:
-        parts.append(f"<bgm> {_sentence(_pick(rng, _MUSIC_EN[scene.melody.mood]))} </bgm>")
+    parts = [_sentence(_visual_en(rng, scene, _FULL, day=True, overlay=False))]
+    parts += [_sentence(effect) for effect in ENGLISH.effect(rng, scene, 1.0)]
+    parts += [f"<text> {_sentence(text)} </text>" for text in ENGLISH.on_screen(rng, scene)]
+    if sounds := _sounds_en(rng, scene):
+        parts.append(f"<sfx> {_sentence(_listed(sounds))} </sfx>")
+    parts += _voices_en(rng, scene)
+    if _music(scene) is not None:
+        parts.append(f"<bgm> {_sentence(_pick(rng, _MUSIC_EN[_music(scene)]))} </bgm>")
     return " ".join(parts)
 
 
@@ -375,6 +448,13 @@ def _structured_en(rng: Random, scene: Scene) -> str:
 
 
 def _noun_zh(rng: Random, subject: Subject, detail: _Detail) -> str:
+    noun = _bare_noun_zh(rng, subject, detail)
+    # What it wears comes behind 一 and the measure word.
+    worn = CHINESE.accessory(rng, subject, detail.extras) + CHINESE.pattern(rng, subject, detail.extras)
+    return noun[:2] + "".join(worn) + noun[2:]
+
+
+def _bare_noun_zh(rng: Random, subject: Subject, detail: _Detail) -> str:
     material = _pick(rng, _MATERIAL_ZH[subject.material]) if subject.material and detail.material else ""
     size = _pick(rng, _SIZE_ZH[subject.size]) if detail.size else ""
     kind = _pick(rng, _KIND_ZH[subject.kind])
@@ -394,13 +474,14 @@ def _place_zh(rng: Random, scene: Scene, detail: _Detail, day: bool) -> str:
         time = _pick(rng, _NIGHT_ZH[:3] if scene.background == "room" else _NIGHT_ZH)
     elif day and not scene.night:
         time = _pick(rng, _DAY_ZH)
+    time += "".join(CHINESE.weather(rng, scene, detail.extras))
     place = f"在{_pick(rng, _PLACE_ZH[scene.background])}" if detail.place else ""
     return time, place
 
 
 def _verb_zh(rng: Random, subject: Subject) -> str:
     if subject.speech is not None:
-        return _pick(rng, _TALK_ZH[subject.speech.voice])
+        return _pick(rng, (_SING_ZH if subject.speech.is_sung else _TALK_ZH)[subject.speech.voice])
     kind = subject.motion.kind
     if kind in _TRAVEL_ZH:
         side, other = ("右", "左") if _direction(subject) else ("左", "右")
@@ -408,13 +489,33 @@ def _verb_zh(rng: Random, subject: Subject) -> str:
     return _pick(rng, _MOTION_ZH[kind])
 
 
-def _visual_zh(rng: Random, scene: Scene, detail: _Detail, day: bool = False) -> str:
+def _visual_zh(rng: Random, scene: Scene, detail: _Detail, day: bool = False, overlay: bool = True) -> str:
+    """One sentence without its full stop."""
+    manner = CHINESE.manner(rng, scene, detail.extras)
+    if overlay:
+        manner += CHINESE.overlay(rng, scene, detail.extras)
+    told = [_action_zh(rng, scene, detail, day), *manner]
+    return "，".join(told + CHINESE.effect(rng, scene, detail.extras))
+
+
+def _dialogue_zh(rng: Random, scene: Scene, nouns: list[str], speakers: tuple[int, int]) -> str:
+    height = {"low": "低", "high": "高"}
+    talking = [scene.subjects[i] for i in speakers]
+    voices = [f"{_pick(rng, _KIND_ZH[face.kind])}的声音{height[face.speech.voice]}" for face in talking]
+    left, right = (nouns[i] for i in speakers)
+    return _pick(rng, _TURNS_ZH).format(left=left, right=right, voices="，".join(voices))
+
+
+def _action_zh(rng: Random, scene: Scene, detail: _Detail, day: bool = False) -> str:
     time, place = _place_zh(rng, scene, detail, day)
     subjects = scene.subjects
     nouns = [_noun_zh(rng, subject, detail) for subject in subjects]
     if subjects[0].motion.kind == "collide":
         order = (0, 1) if rng.random() < 0.5 else (1, 0)
         text = _pick(rng, _COLLIDE_ZH).format(a=nouns[order[0]], b=nouns[order[1]])
+        return f"{time}{place}，{text}" if time or place else text
+    if (speakers := turns(scene)) is not None:
+        text = _dialogue_zh(rng, scene, nouns, speakers)
         return f"{time}{place}，{text}" if time or place else text
     verbs = [_verb_zh(rng, subject) for subject in subjects]
     if len(subjects) == 1:
@@ -431,6 +532,15 @@ def _visual_zh(rng: Random, scene: Scene, detail: _Detail, day: bool = False) ->
 
 
 def _sounds_zh(rng: Random, scene: Scene) -> str:
+    """Sound effects and the place; "" where all are muted."""
+    sounds = [] if "effects" in scene.muted else _effects_zh(rng, scene)
+    if "ambience" not in scene.muted:
+        sounds.append(_pick(rng, _ambience(_AMBIENCE_ZH, scene)))
+        sounds += CHINESE.weather_sound(rng, scene)
+    return "、".join(sounds)
+
+
+def _effects_zh(rng: Random, scene: Scene) -> list[str]:
     materials = {material for contact in contacts(scene) for material in contact.materials}
     sounds = [_pick(rng, _IMPACT_ZH[material]) for material in sorted(materials)]
     kinds = {subject.motion.kind for subject in scene.subjects}
@@ -442,28 +552,42 @@ def _sounds_zh(rng: Random, scene: Scene) -> str:
     ):
         if kind in kinds:
             sounds.append(_pick(rng, words))
-    sounds.append(_pick(rng, _ambience(_AMBIENCE_ZH, scene)))
-    return "、".join(sounds)
+    return sounds
+
+
+def _voices_zh(rng: Random, scene: Scene) -> list[str]:
+    """The tags of speech and singing."""
+    voices = [subject for subject in scene.subjects if subject.speech is not None]
+    if not voices or "speech" in scene.muted:
+        return []
+
+    def told(subject: Subject, side: str = "") -> str:
+        return f"{side}{_pick(rng, _KIND_ZH[subject.kind])}{_verb_zh(rng, subject)}"
+
+    if (speakers := turns(scene)) is not None:
+        sides = {speakers[0]: "左边的", speakers[1]: "右边的"}
+        begins, answers = (told(scene.subjects[i], sides[i]) for i in _first(scene, speakers))
+        return [f"<dialogue> 先是{begins}，然后{answers}。 </dialogue>"]
+    tag = "singing" if voices[0].speech.is_sung else "dialogue"
+    return [f"<{tag}> {told(voices[0])}。 </{tag}>"]
 
 
 def _short_zh(rng: Random, scene: Scene) -> str:
     detail = _brief(rng)
     text = _visual_zh(rng, scene, detail)
-    if scene.melody is not None and detail.music:
-        text += f"，{_pick(rng, ('伴随着', '响着', '播放着'))}{_pick(rng, _MUSIC_ZH[scene.melody.mood])}"
+    if _music(scene) is not None and detail.music:
+        text += f"，{_pick(rng, ('伴随着', '响着', '播放着'))}{_pick(rng, _MUSIC_ZH[_music(scene)])}"
     return text + ("。" if rng.random() < 0.6 else "")
 
 
 def _structured_zh(rng: Random, scene: Scene) -> str:
-    parts = [_visual_zh(rng, scene, _Detail(), day=True) + "。", f"<sfx> {_sounds_zh(rng, scene)}。 </sfx>"]
-    speakers = [subject for subject in scene.subjects if subject.speech is not None]
-    if speakers:
-        subject = speakers[0]
-        parts.append(
-            f"<dialogue> {_pick(rng, _KIND_ZH[subject.kind])}{_pick(rng, _TALK_ZH[subject.speech.voice])}。 </dialogue>"
-        )
-    if scene.melody is not None:
-        parts.append(f"<bgm> {_pick(rng, _MUSIC_ZH[scene.melody.mood])}。 </bgm>")
+    parts = [_visual_zh(rng, scene, _FULL, day=True, overlay=False) + "。"]
+    parts += [f"<text> {text}。 </text>" for text in CHINESE.on_screen(rng, scene)]
+    if sounds := _sounds_zh(rng, scene):
+        parts.append(f"<sfx> {sounds}。 </sfx>")
+    parts += _voices_zh(rng, scene)
+    if _music(scene) is not None:
+        parts.append(f"<bgm> {_pick(rng, _MUSIC_ZH[_music(scene)])}。 </bgm>")
     return " ".join(parts)
 
 

@@ -23,7 +23,7 @@ from openreels.world.captions import (
 from openreels.world.films import Film, Shot
 from openreels.world.script import Scene
 
-__all__ = ["FilmCaptions", "film_captions"]
+__all__ = ["FilmCaptions", "cut_captions", "film_captions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +95,36 @@ def _who_zh(rng: Random, before: Shot, after: Shot) -> str:
     return f"{_pick(rng, _PLACE_ZH[after.scene.background])}的{who}" if moved else who
 
 
-def _en(rng: Random, film: Film, opening: str) -> str:
-    told = [opening.rstrip(".") + "."]
+def _cuts_en(rng: Random, film: Film) -> list[str]:
+    told = []
     for kind, (before, after) in zip(film.cuts, pairwise(film.shots), strict=True):
         cut = _pick(rng, _CUT_EN[kind]).format(who=_who_en(rng, before, after))
         told.append(_sentence(f"{_pick(rng, _THEN_EN)} {cut}"))
-    return " ".join(told)
+    return told
 
 
-def _zh(rng: Random, film: Film, opening: str) -> str:
-    told = [opening.rstrip("。") + "。"]
+def _cuts_zh(rng: Random, film: Film) -> list[str]:
+    told = []
     for kind, (before, after) in zip(film.cuts, pairwise(film.shots), strict=True):
         cut = _pick(rng, _CUT_ZH[kind]).format(who=_who_zh(rng, before, after))
         told.append(f"{_pick(rng, _THEN_ZH)}，{cut}。")
-    return "".join(told)
+    return told
+
+
+def _told(film: Film, seed: int, en: list[str], zh: list[str]) -> FilmCaptions:
+    rngs = (Random(f"openreels film caption {form} {film.seed} {seed}") for form in ("en", "zh"))
+    return FilmCaptions(
+        " ".join([*en, *_cuts_en(next(rngs), film)]),
+        "".join([*zh, *_cuts_zh(next(rngs), film)]),
+    )
 
 
 def film_captions(film: Film, seed: int) -> FilmCaptions:
     """Captions that name every cut, worded at random; a function of the film and the seed."""
     opening = captions(_in_view(film.shots[0]), seed)
-    rngs = (Random(f"openreels film caption {form} {film.seed} {seed}") for form in ("en", "zh"))
-    return FilmCaptions(_en(next(rngs), film, opening.short_en), _zh(next(rngs), film, opening.short_zh))
+    return _told(film, seed, [opening.short_en.rstrip(".") + "."], [opening.short_zh.rstrip("。") + "。"])
+
+
+def cut_captions(film: Film, seed: int) -> FilmCaptions:
+    """As `film_captions`, the cuts alone: how a clip that is there already goes on."""
+    return _told(film, seed, [], [])

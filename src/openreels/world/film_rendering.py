@@ -1,10 +1,13 @@
 """Films to pictures and sound, shot by shot, with the renderers of scenes.
 
+The camera of a shot that moves stands elsewhere in each frame.
+
 Legend: T frames  H, W pixels  S samples.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil
@@ -12,7 +15,8 @@ from math import ceil
 import torch
 
 from openreels.media import Clip
-from openreels.world.films import Film
+from openreels.world.camera import Camera
+from openreels.world.films import Film, Shot
 from openreels.world.rendering import render_frames
 from openreels.world.sound import SAMPLE_RATE, render_sound
 
@@ -24,6 +28,13 @@ SLICE_PIXELS = 24 * 256 * 256  # drawn together: a near view of a large subject 
 def cut_frames(film: Film, fps: float) -> tuple[int, ...]:
     """Index of the first frame after each cut."""
     return tuple(ceil(time * fps - 1e-9) for time in film.cut_times)
+
+
+def _cameras(shot: Shot, times: Sequence[float]) -> Camera | list[Camera]:
+    """Where it is seen from at these times, in seconds from its start."""
+    if shot.move is None:
+        return shot.camera
+    return [shot.move.at(shot.camera, min(max(time / shot.duration, 0.0), 1.0)) for time in times]
 
 
 def film_frames(
@@ -38,14 +49,15 @@ def film_frames(
     for shot, begun, (begin, end) in zip(film.shots, (0.0, *film.cut_times), pairwise(borders), strict=True):
         begin, end = max(begin, first), min(end, last)
         for frame in range(begin, end, step):
+            frames = range(frame, min(frame + step, end))
             part = render_frames(
                 [shot.scene],
                 fps=fps,
-                frames=min(step, end - frame),
+                frames=len(frames),
                 height=height,
                 width=width,
                 start=shot.start + frame / fps - begun,
-                camera=shot.camera,
+                camera=_cameras(shot, [each / fps - begun for each in frames]),
             )
             parts.append(part[0])
     return torch.cat(parts)

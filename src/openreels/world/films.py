@@ -21,7 +21,9 @@ from itertools import accumulate, count
 from random import Random
 from typing import Any
 
-from openreels.world.camera import Camera
+import numpy as np
+
+from openreels.world.camera import Camera, CameraMove
 from openreels.world.motion import tracks
 from openreels.world.sampling import Split, sample_scene
 from openreels.world.script import Scene, Speech, Subject
@@ -42,12 +44,14 @@ WINGS = 1.9  # widths from the middle of the stage to where another subject wait
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One take. start: its first moment in the scene's own time, seconds. duration: seconds."""
+    """One take. start: its first moment in the scene's own time, seconds. duration: seconds. move: of the camera, None
+    where it stands still."""
 
     scene: Scene
     camera: Camera
     start: float
     duration: float
+    move: CameraMove | None = None
 
     @property
     def seen(self) -> tuple[int, ...]:
@@ -55,9 +59,12 @@ class Shot:
         times = [self.start + (i + 0.5) / SAMPLES * self.duration for i in range(SAMPLES)]
         path = tracks(self.scene, times)
         half_width, half_height = self.scene.width * 0.5, self.scene.height * 0.5
+        shares = [(i + 0.5) / SAMPLES for i in range(SAMPLES)]
+        views = [self.camera if self.move is None else self.move.at(self.camera, share) for share in shares]
         found = []
         for index in range(len(self.scene.subjects)):
-            x_T, y_T = self.camera.to_view(path.x_NT[index], path.y_NT[index])
+            places = zip(views, path.x_NT[index], path.y_NT[index], strict=True)
+            x_T, y_T = np.array([view.to_view(x, y) for view, x, y in places]).T
             if ((abs(x_T) < half_width) & (abs(y_T) < half_height)).mean() >= SEEN:
                 found.append(index)
         return tuple(found)
@@ -92,7 +99,13 @@ class Film:
     def from_json(cls, text: str) -> Film:
         data: dict[str, Any] = json.loads(text)
         shots = tuple(
-            Shot(Scene.from_dict(shot["scene"]), Camera(**shot["camera"]), shot["start"], shot["duration"])
+            Shot(
+                Scene.from_dict(shot["scene"]),
+                Camera(**shot["camera"]),
+                shot["start"],
+                shot["duration"],
+                CameraMove(**shot["move"]) if shot["move"] is not None else None,
+            )
             for shot in data["shots"]
         )
         return cls(data["seed"], shots, tuple(data["cuts"]))

@@ -208,17 +208,20 @@ def contacts(scene: Scene, *, takeoffs: bool = False) -> list[Contact]:
     return sorted(found, key=lambda contact: contact.time)
 
 
-# Of a syllable's duration: the mouth opens fast and closes slowly, as mouths do.
+# Of a syllable's duration: the mouth opens fast and closes slowly, as mouths do; a sung one is held.
 RISE = 0.36
+SUNG_RISE, SUNG_FALL = 0.16, 0.22
 
 
-def syllable_envelope(phase: float) -> float:
+def syllable_envelope(phase: float, *, sung: bool = False) -> float:
     """Opening and loudness within a syllable; phase 0..1, result 0..1. Smooth at both ends."""
     if phase <= 0.0 or phase >= 1.0:
         return 0.0
-    if phase < RISE:
-        return 0.5 - 0.5 * cos(pi * phase / RISE)
-    return 0.5 + 0.5 * cos(pi * (phase - RISE) / (1.0 - RISE))
+    rise, fall = (SUNG_RISE, SUNG_FALL) if sung else (RISE, 1.0 - RISE)
+    if phase < rise:
+        return 0.5 - 0.5 * cos(pi * phase / rise)
+    # Held until the last part; nothing of a spoken syllable is.
+    return 0.5 + 0.5 * cos(pi * max(phase - (1.0 - fall), 0.0) / fall)
 
 
 def mouth(speech: Speech | None, times_T: Sequence[float]) -> tuple[list[float], list[str]]:
@@ -230,7 +233,8 @@ def mouth(speech: Speech | None, times_T: Sequence[float]) -> tuple[list[float],
         end = syllable.start + syllable.duration
         for i, time in enumerate(times_T):
             if syllable.start < time < end:
-                value = syllable_envelope((time - syllable.start) / syllable.duration) * syllable.loudness
+                phase = (time - syllable.start) / syllable.duration
+                value = syllable_envelope(phase, sung=syllable.note is not None) * syllable.loudness
                 if value > opening[i]:
                     opening[i], vowels[i] = value, syllable.vowel
     return opening, vowels

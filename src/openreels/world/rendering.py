@@ -1,5 +1,8 @@
 """Scenes to pictures: backgrounds once per clip, each subject only in its own patch of pixels, grouped by kind.
 
+A camera that moves has its own numbers for each frame; what is said below of N subjects' pixel sizes, (N, 1) for a
+still one, is then (N, T).
+
 Legend: B scenes  S subjects of a scene  T frames  H, W pixels  C = 3 channels  N subjects drawn together
 P, Q patch rows and columns. Pixels are 0..255. To the byte, the result of a scene does not depend on the other scenes
 of its batch.
@@ -16,9 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openreels.world import backdrops, shapes
+from openreels.world import backdrops, shapes, wardrobe
 from openreels.world.camera import STRAIGHT, Camera
+from openreels.world.finishing import finish, is_finished
 from openreels.world.motion import evaluate, mouth, pieces
+from openreels.world.screen import Screen
 from openreels.world.script import COLOURS, FACES, SHAPES, Scene, Subject
 
 __all__ = ["masks", "render_frames"]
@@ -32,18 +37,43 @@ _MATERIAL = {"rubber": 0, "metal": 1, "wood": 2, "glass": 3}
 
 @dataclass(frozen=True)
 class _Window:
-    """Pixel geometry. unit: pixels per short side; x = 0, y = 0 of a scene lies at pixel (centre_x, centre_y)."""
+    """Pixel geometry. unit: pixels per short side; x = 0, y = 0 of a scene lies at pixel (centre_x, centre_y).
+
+    These are numbers, or arrays (T,) where the camera moves.
+    """
 
     height: int
     width: int
-    unit: float
-    centre_x: float
-    centre_y: float
+    unit: float | np.ndarray
+    centre_x: float | np.ndarray
+    centre_y: float | np.ndarray
+
+    @property
+    def moves(self) -> bool:
+        return isinstance(self.unit, np.ndarray)
 
 
-def _window(height: int, width: int, safe_height: int | None, safe_width: int | None, camera: Camera) -> _Window:
-    unit = float(min(safe_height or height, safe_width or width)) * camera.zoom
-    return _Window(height, width, unit, width * 0.5 - camera.x * unit, height * 0.5 - camera.y * unit)
+def _window(screen: Screen, camera: Camera | Sequence[Camera]) -> _Window:
+    def geometry(zoom, x, y):
+        unit = float(screen.unit) * zoom
+        return unit, screen.width * 0.5 - x * unit, screen.height * 0.5 - y * unit
+
+    if isinstance(camera, Camera):
+        return _Window(screen.height, screen.width, *geometry(camera.zoom, camera.x, camera.y))
+    path_TC = np.array([(view.zoom, view.x, view.y) for view in camera], dtype=np.float64)
+    return _Window(screen.height, screen.width, *geometry(*path_TC.T))
+
+
+def _look(camera: Camera | Sequence[Camera], frames: int) -> Camera:
+    """The camera's mirroring and turn, which it keeps while it moves."""
+    if isinstance(camera, Camera):
+        return camera
+    if len(camera) != frames or len({(view.mirrored, view.turn) for view in camera}) != 1:
+        raise ValueError(
+            f"camera must be one, or one for each of the {frames} frames with the same mirroring and turn, "
+            f"not {len(camera)} of {len({(view.mirrored, view.turn) for view in camera})} kinds"
+        )
+    return camera[0]
 
 
 def _turned(scenes: Sequence[Scene], camera: Camera) -> Sequence[Scene]:
@@ -60,11 +90,11 @@ class _Actor:
     slot: int
     subject: Subject
     night: bool
-    floor: float
+    floor: float | np.ndarray
     x_T: np.ndarray
     y_T: np.ndarray
     angle_T: np.ndarray
-    radius: float
+    radius: float | np.ndarray
 
 
 def _actors(scenes: Sequence[Scene], times_T: np.ndarray, window: _Window) -> list[_Actor]:
@@ -92,8 +122,27 @@ def _tensor(values: Sequence, device: torch.device | str) -> Tensor:
     return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(device)
 
 
+def _columns(values: Sequence[float | np.ndarray], device: torch.device | str) -> Tensor:
+    """One number of each subject, (N, 1), or for a moving camera one per frame, (N, T)."""
+    numbers = _tensor(values, device)
+    return numbers if numbers.ndim == 2 else numbers[:, None]
+
+
+def _background_in_motion(scene: Scene, window: _Window, device: torch.device | str) -> Tensor:
+    """Packed pixels, int32 (T, H, W)."""
+    unit, centre_x, centre_y = (
+        _tensor(value, device)[:, None, None] for value in (window.unit, window.centre_x, window.centre_y)
+    )
+    x_T1W = (torch.arange(window.width, device=device, dtype=torch.float32) + 0.5 - centre_x) / unit
+    y_TH1 = (torch.arange(window.height, device=device, dtype=torch.float32)[:, None] + 0.5 - centre_y) / unit
+    variant = torch.full_like(unit, scene.variant)
+    return _pack(backdrops.paint(scene.background, scene.night, x_T1W, scene.floor - y_TH1, variant, 1.0 / unit))
+
+
 def _backgrounds(scenes: Sequence[Scene], window: _Window, device: torch.device | str) -> Tensor:
-    """Packed pixels, int32 (B, H, W)."""
+    """Packed pixels, int32 (B, H, W), or (B, T, H, W) where the camera moves."""
+    if window.moves:
+        return torch.stack([_background_in_motion(scene, window, device) for scene in scenes])
     result = torch.empty(len(scenes), window.height, window.width, dtype=torch.int32, device=device)
     columns = torch.arange(window.width, device=device, dtype=torch.float32)
     rows = torch.arange(window.height, device=device, dtype=torch.float32)
@@ -159,19 +208,26 @@ def _blend(frames_M: Tensor, patch: _Patch, planes: Tensor | float, cover_NTPQ: 
     frames_M[patch.flat_NTPQ] = _pack(under + (planes - under) * cover_NTPQ)
 
 
+def _largest(actors: list[_Actor]) -> float:
+    return max(float(np.max(actor.radius)) for actor in actors)
+
+
 def _shadows(frames_M: Tensor, actors: list[_Actor], window: _Window) -> None:
     """A soft ellipse on the ground; it widens and fades with height, so that contacts can be seen."""
     device = frames_M.device
     if not actors:
         return
     x_NT = _tensor([actor.x_T for actor in actors], device)
-    floor = _tensor([actor.floor for actor in actors], device)[:, None]
-    radius = _tensor([actor.radius for actor in actors], device)[:, None]
+    floor = _columns([actor.floor for actor in actors], device)
+    radius = _columns([actor.radius for actor in actors], device)
+    unit = _tensor(window.unit, device) if window.moves else window.unit
     gap_NT = ((floor - _tensor([actor.y_T for actor in actors], device)) / radius - 0.8).clamp(0.0, 4.0)
-    y_NT = (floor + 0.025 * window.unit).expand_as(x_NT)
+    y_NT = (floor + 0.025 * unit).expand_as(x_NT)
     half_width = radius * (0.85 - 0.08 * gap_NT)
-    half_height = 0.036 * window.unit
-    patch = _patch(actors, x_NT, y_NT, max(actor.radius for actor in actors) * 0.87, half_height, window)
+    half_height = 0.036 * unit
+    patch = _patch(actors, x_NT, y_NT, _largest(actors) * 0.87, 0.036 * float(np.max(window.unit)), window)
+    if window.moves:
+        half_height = half_height[:, None, None]
     u, v = patch.dx / half_width[..., None, None], patch.dy / half_height
     cover = (1.0 - (u * u + v * v)).clamp(0.0, 0.5) * (1.0 - 0.22 * gap_NT)[..., None, None].clamp(min=0.1) * 0.9
     _blend(frames_M, patch, 0.0, cover)
@@ -198,9 +254,9 @@ def _cover(distance: Tensor, px: Tensor) -> Tensor:
 def _draw_shapes(frames_M: Tensor, kind: str, actors: list[_Actor], window: _Window) -> None:
     device = frames_M.device
     x_NT, y_NT = _tensor([a.x_T for a in actors], device), _tensor([a.y_T for a in actors], device)
-    largest = max(actor.radius for actor in actors)
+    largest = _largest(actors)
     patch = _patch(actors, x_NT, y_NT, largest * REACH[kind] + 1, largest * REACH[kind] + 1, window)
-    px = _tensor([actor.radius for actor in actors], device)[:, None, None, None]
+    px = _columns([actor.radius for actor in actors], device)[..., None, None]
     u, v = patch.dx / px, patch.dy / px  # upright, for light
     turn = np.stack([actor.angle_T for actor in actors])
     cosine, sine = _tensor(np.cos(turn), device)[..., None, None], _tensor(np.sin(turn), device)[..., None, None]
@@ -220,6 +276,8 @@ def _draw_shapes(frames_M: Tensor, kind: str, actors: list[_Actor], window: _Win
     shade = torch.where(metal, shade * (0.86 - 0.16 * v), shade)
     if kind in ("ball", "ring", "star"):
         shade = shade * (1.0 - 0.42 * _rolling_mark(kind, actors, x, y, px))
+    if any(actor.subject.pattern != "plain" for actor in actors):
+        shade = shade * _pattern(actors, x, y, px)
     rim = (distance * px + (0.07 * px).clamp(min=1.1) + 0.5).clamp(0.0, 1.0)
     shade = shade * light * (1.0 - 0.5 * rim)
 
@@ -233,6 +291,28 @@ def _draw_shapes(frames_M: Tensor, kind: str, actors: list[_Actor], window: _Win
     # Glass lets the background through in the middle, never at the rim: its colour must stay easy to name.
     clear = torch.where(glass, 0.20 * (1.0 - rim), 0.0)
     _blend(frames_M, patch, colour, cover * (1.0 - clear))
+
+
+def _pattern(actors: list[_Actor], x: Tensor, y: Tensor, px: Tensor) -> Tensor:
+    dots, stripes = (
+        torch.tensor([actor.subject.pattern == name for actor in actors], device=x.device)[:, None, None, None]
+        for name in ("dots", "stripes")
+    )
+    return wardrobe.pattern_shade(x, y, px, dots, stripes)
+
+
+def _draw_accessories(frames_M: Tensor, kind: str, accessory: str, actors: list[_Actor], window: _Window) -> None:
+    device = frames_M.device
+    radius = _columns([actor.radius for actor in actors], device)
+    x_NT = _tensor([a.x_T for a in actors], device)
+    y_NT = _tensor([a.y_T for a in actors], device) + radius * wardrobe.MIDDLE
+    half_width, half_height = (_largest(actors) * reach + 1 for reach in wardrobe.REACH)
+    patch = _patch(actors, x_NT, y_NT, half_width, half_height, window)
+    px = radius[..., None, None]
+    x, y = patch.dx / px, patch.dy / px + wardrobe.MIDDLE
+    light = torch.tensor([0.92 if actor.night else 1.0 for actor in actors], device=device)[:, None, None, None]
+    for distance, rgb in wardrobe.layers(accessory, kind):
+        _blend(frames_M, patch, _plane(*rgb, device) * light, _cover(distance(x, y), px))
 
 
 def _rolling_mark(kind: str, actors: list[_Actor], x: Tensor, y: Tensor, px: Tensor) -> Tensor:
@@ -269,14 +349,15 @@ def _mouths(actors: list[_Actor], times_T: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _draw_faces(frames_M: Tensor, kind: str, actors: list[_Actor], times_T: np.ndarray, window: _Window) -> None:
-    """A face stands still: it is drawn once and laid on all frames; then the mouth, and the lids where they blink."""
+    """A face stands still: it is drawn once and laid on all frames, unless the camera moves; then the mouth, and the
+    lids where they blink."""
     device = frames_M.device
     x_NT, y_NT = _tensor([a.x_T for a in actors], device), _tensor([a.y_T for a in actors], device)
-    largest = max(actor.radius for actor in actors)
+    largest = _largest(actors)
     half = largest * REACH[kind] + 1
     patch = _patch(actors, x_NT, y_NT, half, half, window)
-    px = _tensor([actor.radius for actor in actors], device)[:, None, None, None]
-    x, y = patch.dx[:, :1] / px, patch.dy[:, :1] / px
+    px = _columns([actor.radius for actor in actors], device)[..., None, None]
+    x, y = (patch.dx / px, patch.dy / px) if window.moves else (patch.dx[:, :1] / px, patch.dy[:, :1] / px)
     base = _paints(actors, device)
     light = torch.tensor([0.92 if actor.night else 1.0 for actor in actors], device=device)[:, None, None, None]
     dark = _plane(44.0, 30.0, 40.0, device)
@@ -288,6 +369,8 @@ def _draw_faces(frames_M: Tensor, kind: str, actors: list[_Actor], times_T: np.n
         return _lerp(planes, base * 0.42, rim) * light
 
     skin = (base * (1.0 - 0.09 * y - 0.03 * x)).clamp(max=255.0)
+    if any(actor.subject.pattern != "plain" for actor in actors):
+        skin = skin * _pattern(actors, x, y, px)
     if kind == "person":
         hairline = torch.maximum(shapes.ellipse(x, y + 0.16, 0.90, 0.86), y + 0.42 - 0.22 * x * x - 0.08 * x)
         skin = _lerp(skin, _plane(92.0, 62.0, 48.0, device), _cover(hairline, px))
@@ -348,24 +431,32 @@ def render_frames(
     safe_height: int | None = None,
     safe_width: int | None = None,
     start: float = 0.0,
-    camera: Camera = STRAIGHT,
+    camera: Camera | Sequence[Camera] = STRAIGHT,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Pictures of the scenes, uint8 (B, T, H, W, 3).
 
     Frame t shows the time start + t / fps seconds. height, width: pixels of the canvas. safe_height, safe_width: the
     part, centred in it, that scene coordinates refer to; the world goes on beyond it. Default: the whole canvas.
-    camera: how it is looked at, the same for all scenes.
+    camera: how it is looked at, the same for all scenes; or one for each frame, which may differ in place and zoom.
+    Raises ValueError for a wrong number of cameras.
     """
-    window = _window(height, width, safe_height, safe_width, camera)
-    scenes = _turned(scenes, camera)
+    look = _look(camera, frames)
+    screen = Screen(height, width, safe_height or height, safe_width or width)
+    window = _window(screen, camera)
+    scenes = _turned(scenes, look)
     times_T = start + np.arange(frames, dtype=np.float64) / float(fps)
     result = torch.empty(len(scenes), frames, height, width, 3, dtype=torch.uint8, device=device)
     chunk = max(CHUNK_PIXELS.get(torch.device(device).type, CHUNK_PIXELS["cpu"]) // max(frames * height * width, 1), 1)
     for first in range(0, len(scenes), chunk):
         part = scenes[first : first + chunk]
         _render_chunk(part, times_T, window, result[first : first + len(part)])
-    return result.flip(3) if camera.mirrored else result
+    if look.mirrored:
+        result = result.flip(3)
+    for row, scene in enumerate(scenes):
+        if not is_finished(scene):
+            result[row] = finish(result[row], scene, times_T, screen)
+    return result
 
 
 def _render_chunk(scenes: Sequence[Scene], times_T: np.ndarray, window: _Window, frames_BTHWC: Tensor) -> None:
@@ -375,7 +466,8 @@ def _render_chunk(scenes: Sequence[Scene], times_T: np.ndarray, window: _Window,
     pixels = window.height * window.width
     frames_M = torch.zeros(count * frames * pixels + 1, dtype=torch.int32, device=device)
     frames_BTHW = frames_M[:-1].view(count, frames, window.height, window.width)
-    frames_BTHW.copy_(_backgrounds(scenes, window, device)[:, None].expand_as(frames_BTHW))
+    backgrounds = _backgrounds(scenes, window, device)
+    frames_BTHW.copy_(backgrounds if window.moves else backgrounds[:, None].expand_as(frames_BTHW))
     actors = _actors(scenes, times_T, window)
     for slot in sorted({actor.slot for actor in actors}):
         _shadows(frames_M, [actor for actor in actors if actor.slot == slot], window)
@@ -390,6 +482,9 @@ def _render_chunk(scenes: Sequence[Scene], times_T: np.ndarray, window: _Window,
                 _draw_faces(frames_M, kind, members, times_T, window)
             else:
                 _draw_shapes(frames_M, kind, members, window)
+            for accessory in sorted({actor.subject.accessory for actor in members} - {None}):
+                wearers = [actor for actor in members if actor.subject.accessory == accessory]
+                _draw_accessories(frames_M, kind, accessory, wearers, window)
     if sys.byteorder == "little":
         frames_BTHWC.copy_(frames_M[:-1].view(torch.uint8).view(count, frames, window.height, window.width, 4)[..., :3])
     else:
@@ -407,26 +502,40 @@ def masks(
     safe_height: int | None = None,
     safe_width: int | None = None,
     start: float = 0.0,
-    camera: Camera = STRAIGHT,
+    camera: Camera | Sequence[Camera] = STRAIGHT,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Where each subject is, bool (B, S, T, H, W); S: most subjects of any scene, missing ones are empty.
 
-    Pixels at least half covered by the subject's whole outline, also where another subject hides it.
+    Pixels at least half covered by the subject's whole outline and its accessory, also where another subject hides
+    them. The arguments are those of `render_frames`.
     """
-    window = _window(height, width, safe_height, safe_width, camera)
+    look = _look(camera, frames)
+    window = _window(Screen(height, width, safe_height or height, safe_width or width), camera)
     times_T = start + np.arange(frames, dtype=np.float64) / float(fps)
     slots = max((len(scene.subjects) for scene in scenes), default=0)
     result = torch.zeros(len(scenes), slots, frames, height, width, dtype=torch.bool, device=device)
     for actor in _actors(scenes, times_T, window):
-        kind = actor.subject.kind
-        x_NT, y_NT = _tensor([actor.x_T], device), _tensor([actor.y_T], device)
-        half = actor.radius * REACH[kind] + 1
-        row = [_Actor(0, 0, actor.subject, actor.night, actor.floor, actor.x_T, actor.y_T, actor.angle_T, actor.radius)]
-        patch = _patch(row, x_NT, y_NT, half, half, window)
-        u, v = patch.dx / actor.radius, patch.dy / actor.radius
-        cosine, sine = (_tensor([f(actor.angle_T)], device)[..., None, None] for f in (np.cos, np.sin))
-        inside = shapes.OUTLINES[kind](cosine * u + sine * v, cosine * v - sine * u) <= 0
-        chosen = patch.flat_NTPQ[inside & (patch.flat_NTPQ >= 0)]
-        result[actor.scene, actor.slot].view(-1)[chosen] = True
-    return result.flip(4) if camera.mirrored else result
+        result[actor.scene, actor.slot].view(-1)[_covered(actor, window, device)] = True
+    return result.flip(4) if look.mirrored else result
+
+
+def _covered(actor: _Actor, window: _Window, device: torch.device | str) -> Tensor:
+    """Flat indices into its own (T, H, W) of the pixels that a subject covers."""
+    kind, accessory = actor.subject.kind, actor.subject.accessory
+    radius_N1 = _columns([actor.radius], device)
+    px = radius_N1[..., None, None]
+    x_NT, y_NT = _tensor([actor.x_T], device), _tensor([actor.y_T], device)
+    largest, row = _largest([actor]), [replace(actor, scene=0, slot=0)]
+    half = largest * REACH[kind] + 1
+    patch = _patch(row, x_NT, y_NT, half, half, window)
+    u, v = patch.dx / px, patch.dy / px
+    cosine, sine = (_tensor([f(actor.angle_T)], device)[..., None, None] for f in (np.cos, np.sin))
+    inside = shapes.OUTLINES[kind](cosine * u + sine * v, cosine * v - sine * u) <= 0
+    chosen = patch.flat_NTPQ[inside & (patch.flat_NTPQ >= 0)]
+    if accessory is None:
+        return chosen
+    half_width, half_height = (largest * reach + 1 for reach in wardrobe.REACH)
+    patch = _patch(row, x_NT, y_NT + radius_N1 * wardrobe.MIDDLE, half_width, half_height, window)
+    worn = wardrobe.outline(accessory, kind, patch.dx / px, patch.dy / px + wardrobe.MIDDLE) <= 0
+    return torch.cat((chosen, patch.flat_NTPQ[worn & (patch.flat_NTPQ >= 0)]))

@@ -6,7 +6,9 @@ in short sides, times in seconds, as in `script`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from math import pi
 from random import Random
 from typing import Literal
@@ -18,6 +20,7 @@ from openreels.world.script import (
     COLOURS,
     FACES,
     MATERIALS,
+    MOODS,
     SHAPES,
     VOICES,
     VOWELS,
@@ -30,7 +33,7 @@ from openreels.world.script import (
     Syllable,
 )
 
-__all__ = ["Split", "held_out", "possible_motions", "sample_scene"]
+__all__ = ["Split", "held_out", "possible_motions", "sample_dialogue", "sample_scene", "sample_singing"]
 
 Split = Literal["train", "held_out"]
 
@@ -306,6 +309,96 @@ def sample_scene(seed: int, *, duration: float, aspect: float = 1.0, split: Spli
     subjects = _subjects(rng, split, frame)
     melody = _melody(rng, duration) if rng.random() < MELODY_SHARE else None
     return Scene(seed, duration, aspect, background, night, frame.floor, variant, subjects, melody)
+
+
+# What singers sing: roots as MIDI notes, one step of the scale after another.
+_ROOT = {"low": (48, 53), "high": (60, 65)}
+LONGEST_NOTE = 0.62
+
+
+def _sung(rng: Random, duration: float) -> Speech:
+    """A tune, one vowel to a note, most notes joined and some breaths between."""
+    voice = VOICES[int(rng.random() * 2)]
+    scale = _SCALES[MOODS[int(rng.random() * 2)]]
+    root, degree = rng.randint(*_ROOT[voice]), rng.randrange(6)
+    beat, time = rng.uniform(0.28, 0.4), rng.uniform(0.02, 0.3)
+    syllables = []
+    while time < duration:
+        beats = rng.choice((1.0, 1.0, 1.5))
+        length = min(beat * beats, LONGEST_NOTE)
+        vowel = VOWELS[int(rng.random() * 3)]
+        syllables.append(Syllable(time, length * 0.96, vowel, rng.uniform(0.8, 1.0), root + scale[degree]))
+        # The next note is another one: a tune is heard by its steps.
+        steps = [step for step in (-2, -1, 1, 2) if 0 <= degree + step <= 5]
+        degree += steps[int(rng.random() * len(steps))]
+        time += length + (beat * 0.5 if rng.random() < 0.15 else 0.0)
+    return Speech(voice, int(rng.random() * 3), tuple(syllables))
+
+
+def _stage(rng: Random, seed: int, duration: float, aspect: float) -> tuple[_Frame, Scene]:
+    """A place to stand in, and it as a scene without subjects."""
+    frame = _Frame(duration, aspect, rng.uniform(0.13, 0.2))
+    background = BACKGROUNDS[int(rng.random() * len(BACKGROUNDS))]
+    night, variant = rng.random() < NIGHT_SHARE, int(rng.random() * 256)
+    return frame, Scene(seed, duration, aspect, background, night, frame.floor, variant, ())
+
+
+def sample_singing(seed: int, *, duration: float, aspect: float = 1.0, split: Split = "train") -> Scene:
+    """One random scene of a face that sings a tune. The arguments are those of `sample_scene`."""
+    rng = Random(f"openreels singing 1 {split} {seed}")
+    frame, scene = _stage(rng, seed, duration, aspect)
+    face = _face(rng, split, frame, -frame.width * 0.5, frame.width * 0.5, 0.36)
+    return replace(scene, subjects=(replace(face, speech=_sung(rng, duration)),))
+
+
+TURN = 1.0  # seconds of a dialogue's turn, about
+PAUSE = (0.08, 0.16)  # seconds between two turns
+
+
+def _turns(rng: Random, duration: float) -> list[tuple[Syllable, ...]]:
+    """What is said in turns of about `TURN`, two of them at least; the speakers take them one after the other."""
+    count = max(round(duration / TURN), 2)
+    borders = [(i + (rng.uniform(-0.12, 0.12) if 0 < i < count else 0.0)) * duration / count for i in range(count + 1)]
+    turns = []
+    for begin, end in pairwise(borders):
+        time, last = begin + rng.uniform(*PAUSE) * 0.5, end - rng.uniform(*PAUSE) * 0.5
+        count = max(round((last - time) / rng.uniform(0.17, 0.26)), 1)
+        length = (last - time) / count
+        turns.append(
+            tuple(
+                Syllable(time + i * length, length * 0.97, VOWELS[int(rng.random() * 3)], rng.uniform(0.75, 1.0))
+                for i in range(count)
+            )
+        )
+    return turns
+
+
+def sample_dialogue(seed: int, *, duration: float, aspect: float = 1.0, split: Split = "train") -> Scene:
+    """One random scene of two faces side by side that speak in turns, one in a low voice, one in a high one.
+
+    They differ in kind and colour and are wholly in view; the first subject is the left one. Each has at least one
+    turn. duration: seconds, from 0.8 on there is time for two turns. Else as `sample_scene`; of a "held_out" dialogue
+    the left face is held out.
+    """
+    rng = Random(f"openreels dialogue 1 {split} {seed}")
+    frame, scene = _stage(rng, seed, duration, aspect)
+    quarter = frame.width * 0.25
+    voices = ("low", "high") if rng.random() < 0.5 else ("high", "low")
+    first, turns = int(rng.random() * 2), _turns(rng, duration)
+    faces: list[Subject] = []
+    for side, voice in enumerate(voices):
+        options = [
+            (colour, kind)
+            for colour, kind, _ in _triples(split if side == 0 else "train", True)
+            if all(colour != other.colour and kind != other.kind for other in faces)
+        ]
+        colour, kind = options[int(rng.random() * len(options))]
+        radius = rng.uniform(0.195, 0.215) if frame.width < 1.3 else rng.uniform(0.25, 0.28)
+        x = quarter * (-1.0 if side == 0 else 1.0) + rng.uniform(-0.015, 0.015)
+        mine = tuple(syllable for turn in turns[(side - first) % 2 :: 2] for syllable in turn)
+        speech = Speech(voice, int(rng.random() * 3), mine)
+        faces.append(Subject(kind, colour, "small", radius, Motion("still", x), speech=speech))
+    return replace(scene, subjects=tuple(faces))
 
 
 assert set(BOTTOM) == set(SHAPES)

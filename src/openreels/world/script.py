@@ -12,19 +12,29 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 __all__ = [
+    "ACCESSORIES",
     "BACKGROUNDS",
     "COLOURS",
+    "CORNERS",
+    "EFFECTS",
     "FACES",
     "MATERIALS",
     "MOODS",
     "MOTIONS",
+    "OVERLAYS",
+    "PATTERNS",
     "SHAPES",
     "SIZES",
+    "SOUNDS",
+    "STYLES",
+    "TONES",
     "VOICES",
     "VOWELS",
+    "WEATHERS",
     "Melody",
     "Motion",
     "Note",
+    "Overlay",
     "Scene",
     "Speech",
     "Subject",
@@ -50,6 +60,15 @@ BACKGROUNDS = ("meadow", "beach", "city", "room", "snow", "desert")
 VOICES = ("low", "high")
 VOWELS = ("aa", "oo", "ee")
 MOODS = ("cheerful", "sad")
+ACCESSORIES = ("hat", "bow", "glasses")
+PATTERNS = ("plain", "dots", "stripes")
+WEATHERS = ("clear", "rain", "snowfall")
+STYLES = ("plain", "paper", "sketch", "pixel", "neon")
+TONES = ("natural", "warm", "cool")
+EFFECTS = ("grey", "spotlight", "ripple")  # unfold from nothing at a scene's start to all of it at its end
+OVERLAYS = ("watermark", "subtitle", "logo")
+CORNERS = ("top left", "top right", "bottom left", "bottom right")
+SOUNDS = ("speech", "effects", "music", "ambience")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +105,14 @@ class Motion:
 
 @dataclass(frozen=True, slots=True)
 class Syllable:
-    """One syllable. start, duration: seconds. vowel: of VOWELS. loudness in (0, 1]."""
+    """One syllable. start, duration: seconds. vowel: of VOWELS. loudness in (0, 1]. note: MIDI number where it is sung,
+    None where it is spoken."""
 
     start: float
     duration: float
     vowel: str
     loudness: float
+    note: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +123,18 @@ class Speech:
     pitch: int
     syllables: tuple[Syllable, ...]
 
+    @property
+    def is_sung(self) -> bool:
+        return any(syllable.note is not None for syllable in self.syllables)
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """One thing of a scene. kind: of SHAPES or FACES. material: of MATERIALS, None for faces. size: of SIZES.
 
     radius: short sides. tone: 0..7, small variations of its impact sound's pitch. blinks: times of closed eyes (faces).
+    accessory: of ACCESSORIES, worn on top (hat), at the side of the top (bow) or across (glasses). pattern: of
+    PATTERNS, drawn on the body.
     """
 
     kind: str
@@ -119,6 +146,8 @@ class Subject:
     tone: int = 0
     speech: Speech | None = None
     blinks: tuple[float, ...] = ()
+    accessory: str | None = None
+    pattern: str = "plain"
 
     @property
     def is_face(self) -> bool:
@@ -143,11 +172,26 @@ class Melody:
 
 
 @dataclass(frozen=True, slots=True)
+class Overlay:
+    """Something burnt into the picture, over everything and unmoved by the camera.
+
+    kind: of OVERLAYS. corner: of CORNERS, where a watermark or a logo is; a subtitle stands at the bottom. variant:
+    0..15, which of several drawings.
+    """
+
+    kind: str
+    corner: str = "bottom right"
+    variant: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """A whole scene.
 
     seed: what it was drawn from. duration: seconds. aspect: safe width / height. floor: y of the floor line.
-    variant: 0..255, shifts the far details of the background and its ambience.
+    variant: 0..255, shifts the far details of the background and its ambience. weather: of WEATHERS. style: of STYLES,
+    how everything is drawn. tone: of TONES, of the light. effect: of EFFECTS or None. overlay: see `Overlay`. muted:
+    those of SOUNDS that are not heard.
     """
 
     seed: int
@@ -159,6 +203,12 @@ class Scene:
     variant: int
     subjects: tuple[Subject, ...]
     melody: Melody | None = None
+    weather: str = "clear"
+    style: str = "plain"
+    tone: str = "natural"
+    effect: str | None = None
+    overlay: Overlay | None = None
+    muted: tuple[str, ...] = ()
 
     @property
     def width(self) -> float:
@@ -187,7 +237,9 @@ class Scene:
         melody = data["melody"]
         if melody is not None:
             melody = Melody(melody["mood"], tuple(Note(**note) for note in melody["notes"]))
-        return cls(**{**data, "subjects": subjects, "melody": melody})
+        overlay = Overlay(**data["overlay"]) if data.get("overlay") is not None else None
+        muted = tuple(data.get("muted", ()))
+        return cls(**{**data, "subjects": subjects, "melody": melody, "overlay": overlay, "muted": muted})
 
 
 def _subject(data: dict[str, Any]) -> Subject:

@@ -1,4 +1,4 @@
-"""What a scene sounds like: impacts, rubbing, air, speech, a music box, and the quiet of the place.
+"""What a scene sounds like: impacts, rubbing, air, speech, singing, a music box, the weather, the quiet of the place.
 
 Every sound is added from templates made once per process, scene by scene in numpy, so a clip's samples cannot depend on
 its batch. Legend: B scenes  S samples. Samples are in [-0.9, 0.9], mono, float32.
@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openreels.world.motion import RISE, contacts, evaluate, mouth, pieces
-from openreels.world.script import Scene, Speech, Subject
+from openreels.world.motion import RISE, SUNG_FALL, SUNG_RISE, contacts, evaluate, mouth, pieces
+from openreels.world.script import Scene, Speech, Subject, Syllable
 
 __all__ = ["SAMPLE_RATE", "SoundEvent", "render_sound", "sound_events", "voice_envelope"]
 
@@ -27,8 +27,8 @@ SAMPLE_RATE = 16_000
 class SoundEvent:
     """One sound. start, end: seconds. subject: index in the scene, None for the place and the music.
 
-    kind: "impact", "takeoff", "slide", "roll", "orbit", "speech" (one per syllable), "note", "ambience".
-    label: material(s), vowel, background or mood.
+    kind: "impact", "takeoff", "slide", "roll", "orbit", "speech", "singing" (one per syllable), "note", "ambience".
+    label: material(s), vowel, mood, background or weather.
     """
 
     start: float
@@ -118,6 +118,7 @@ def _loop(kind: str, rate: int) -> np.ndarray:
 
 # Formants of the vowels (Hz) with bandwidths; the low voice has a longer throat.
 _FORMANTS = {"aa": (760, 1220, 2600), "oo": (340, 760, 2300), "ee": (290, 2250, 3050)}
+_THROAT = {"low": 0.93, "high": 1.13}
 _PITCH = {"low": (96.0, 112.0, 130.0), "high": (205.0, 232.0, 262.0)}
 
 
@@ -129,7 +130,26 @@ def _vowel(voice: str, pitch: int, vowel: str, rate: int) -> np.ndarray:
     fundamental = _PITCH[voice][pitch]
     # Falls by a tenth, with the slight unsteadiness of a voice.
     phase = 2.0 * pi * fundamental * (1.04 * time - 0.10 * time * time) + 0.12 * np.sin(2.0 * pi * 5.3 * time)
-    scale = 0.93 if voice == "low" else 1.13
+    return _voiced(fundamental, phase, _THROAT[voice], vowel, rate)
+
+
+SUNG_SECONDS = 1.6  # the longest sung syllable
+
+
+@cache
+def _sung_vowel(voice: str, pitch: int, note: int, vowel: str, rate: int) -> np.ndarray:
+    """A vowel held on a MIDI note, unit root mean square. The three singers of a voice differ in their throats."""
+    time = np.arange(int(SUNG_SECONDS * rate)) / rate
+    fundamental = _frequency(note)
+    # A vibrato of a tenth of a semitone that comes in once the note stands.
+    depth = 0.006 * fundamental / 5.5 * np.clip(time / 0.25 - 0.6, 0.0, 1.0)
+    phase = 2.0 * pi * fundamental * time + depth * np.sin(2.0 * pi * 5.5 * time)
+    return _voiced(fundamental, phase, _THROAT[voice] * (1.0 + 0.12 * (pitch - 1)), vowel, rate)
+
+
+def _voiced(fundamental: float, phase: np.ndarray, scale: float, vowel: str, rate: int) -> np.ndarray:
+    """Harmonics of a phase (radians per sample), as loud as the vowel's formants, which `scale` shifts, have them."""
+    length = len(phase)
     out = np.zeros(length)
     harmonic = 1
     while harmonic * fundamental * 1.05 < min(4200.0, 0.45 * rate):
@@ -146,18 +166,27 @@ def _vowel(voice: str, pitch: int, vowel: str, rate: int) -> np.ndarray:
 
 
 @cache
-def _envelope(length: int) -> np.ndarray:
+def _envelope(length: int, sung: bool) -> np.ndarray:
     """The mouth's opening over a syllable (see `motion.syllable_envelope`), as loudness."""
+    if sung:
+        phase = (np.arange(length, dtype=np.float32) + 0.5) / length
+        opening = np.minimum(np.minimum(phase / SUNG_RISE, (1.0 - phase) / SUNG_FALL), 1.0)
+        return (0.5 - 0.5 * np.cos(pi * opening)).astype(np.float32)
     phase = (np.arange(length) + 0.5) / length
     rising = 0.5 - 0.5 * np.cos(pi * phase / RISE)
     falling = 0.5 + 0.5 * np.cos(pi * (phase - RISE) / (1.0 - RISE))
     return np.where(phase < RISE, rising, falling).astype(np.float32)
 
 
+def _frequency(note: int) -> float:
+    """Hz of a MIDI note."""
+    return 440.0 * 2.0 ** ((note - 69) / 12.0)
+
+
 @cache
 def _box_note(pitch: int, rate: int) -> np.ndarray:
     """A tooth of a music box."""
-    frequency = 440.0 * 2.0 ** ((pitch - 69) / 12.0)
+    frequency = _frequency(pitch)
     length = int(1.1 * rate)
     time = np.arange(length) / rate
     out = np.zeros(length)
@@ -234,6 +263,25 @@ def _ambience(background: str, night: bool, rate: int) -> np.ndarray:
     return out.astype(np.float32)
 
 
+@cache
+def _fallen(weather: str, rate: int) -> np.ndarray:
+    """Eight seconds of rain (a hiss, and drops that patter near by) or falling snow (a hush), without a seam."""
+    length = _AMBIENCE_SECONDS * rate
+    rng = np.random.default_rng({"rain": 201, "snowfall": 202}[weather])
+    swell = np.sin(2.0 * pi * 2.0 * np.arange(length) / length)
+    if weather == "snowfall":
+        hush = _band(rng.standard_normal(length), 180, 620, rate) * (0.7 + 0.3 * swell)
+        return (0.010 * hush + 0.0015 * _band(rng.standard_normal(length), 5000, 7000, rate)).astype(np.float32)
+    out = 0.024 * _band(rng.standard_normal(length), 900, min(6000, 0.45 * rate), rate) * (0.9 + 0.1 * swell)
+    time = np.arange(int(0.02 * rate)) / rate
+    for at in rng.integers(0, length, 22 * _AMBIENCE_SECONDS):
+        drop = np.exp(-time / 0.004) * np.sin(2.0 * pi * rng.uniform(1300, 3200) * time)
+        out[(at + np.arange(len(drop))) % length] += rng.uniform(0.03, 0.09) * drop
+    return out.astype(np.float32)
+
+
+_UNDER_WEATHER = {"rain": 0.6, "snowfall": 0.35}  # what is left of the place's own sounds
+
 # --- one scene -------------------------------------------------------------------------------------------------------
 
 
@@ -293,22 +341,45 @@ def _continuous(scene: Scene, index: int, subject: Subject, out: np.ndarray, rat
 _VOWEL_STEP = 64  # lengths of syllables are rounded to this many samples (4 ms), so that envelopes are shared
 
 
+def _syllable(speech: Speech, syllable: Syllable, rate: int) -> np.ndarray:
+    if syllable.note is None:
+        return _vowel(speech.voice, speech.pitch, syllable.vowel, rate)
+    return _sung_vowel(speech.voice, speech.pitch, syllable.note, syllable.vowel, rate)
+
+
 def _speak(speech: Speech, out: np.ndarray, rate: int) -> None:
     for syllable in speech.syllables:
-        sound = _vowel(speech.voice, speech.pitch, syllable.vowel, rate)
+        sound = _syllable(speech, syllable, rate)
         length = min(max(round(syllable.duration * rate / _VOWEL_STEP), 1) * _VOWEL_STEP, len(sound))
-        _add(out, syllable.start, sound[:length] * _envelope(length), 0.16 * syllable.loudness, rate)
+        _add(
+            out,
+            syllable.start,
+            sound[:length] * _envelope(length, syllable.note is not None),
+            0.16 * syllable.loudness,
+            rate,
+        )
+
+
+def _surroundings(scene: Scene, samples: int, rate: int) -> np.ndarray:
+    """The quiet of the place and its weather."""
+    if "ambience" in scene.muted:
+        return np.zeros(samples, dtype=np.float32)
+    offset = scene.variant * rate * _AMBIENCE_SECONDS // 256
+    out = _cyclic(_ambience(scene.background, scene.night, rate), offset, samples).copy()
+    if scene.weather != "clear":
+        out *= np.float32(_UNDER_WEATHER[scene.weather])
+        out += _cyclic(_fallen(scene.weather, rate), offset, samples)
+    return out
 
 
 def _scene_sound(scene: Scene, samples: int, rate: int) -> np.ndarray:
-    offset = scene.variant * rate * _AMBIENCE_SECONDS // 256
-    out = _cyclic(_ambience(scene.background, scene.night, rate), offset, samples).copy()
+    out = _surroundings(scene, samples, rate)
     for index, subject in enumerate(scene.subjects):
-        if subject.motion.kind in ("slide", "roll", "orbit", "collide"):
+        if "effects" not in scene.muted and subject.motion.kind in ("slide", "roll", "orbit", "collide"):
             _continuous(scene, index, subject, out, rate)
-        if subject.speech is not None:
+        if "speech" not in scene.muted and subject.speech is not None:
             _speak(subject.speech, out, rate)
-    for contact in contacts(scene, takeoffs=True):
+    for contact in contacts(scene, takeoffs=True) if "effects" not in scene.muted else ():
         if contact.kind == "takeoff":
             _add(out, contact.time - 0.02, _swish(rate), 1.0, rate)
             continue
@@ -316,7 +387,7 @@ def _scene_sound(scene: Scene, samples: int, rate: int) -> np.ndarray:
             subject = scene.subjects[slot]
             sound = _impact(material, subject.tone, subject.size == "large", rate)
             _add(out, contact.time, sound, (0.35 + 0.65 * contact.strength) / len(contact.subjects) ** 0.5, rate)
-    if scene.melody is not None:
+    if scene.melody is not None and "music" not in scene.muted:
         for note in scene.melody.notes:
             _add(out, note.start, _box_note(note.pitch, rate), note.loudness, rate)
     # Above 0.6 the level bends smoothly towards 0.9. Sample by sample, so any window of a clip sounds the same.
@@ -347,9 +418,15 @@ def voice_envelope(speech: Speech | None, times_T: Sequence[float]) -> list[floa
     return mouth(speech, times_T)[0]
 
 
+# Which of `SOUNDS` an event belongs to.
+_PART = {"speech": "speech", "singing": "speech", "note": "music", "ambience": "ambience"}
+_PART |= dict.fromkeys(("impact", "takeoff", "slide", "roll", "orbit"), "effects")
+
+
 def sound_events(scene: Scene) -> list[SoundEvent]:
     """Everything to be heard up to the scene's end, in order of time. Impacts end when they have died away."""
-    events = [SoundEvent(0.0, scene.duration, "ambience", None, scene.background)]
+    places = (scene.background,) if scene.weather == "clear" else (scene.background, scene.weather)
+    events = [SoundEvent(0.0, scene.duration, "ambience", None, place) for place in places]
     for contact in contacts(scene, takeoffs=True):
         kind = "takeoff" if contact.kind == "takeoff" else "impact"
         length = 0.13 if kind == "takeoff" else 0.1
@@ -363,9 +440,11 @@ def sound_events(scene: Scene) -> list[SoundEvent]:
         elif motion.kind == "orbit":
             events.append(SoundEvent(0.0, scene.duration, "orbit", index, subject.material or ""))
         for syllable in subject.speech.syllables if subject.speech else ():
+            kind = "speech" if syllable.note is None else "singing"
             end = syllable.start + syllable.duration
-            events.append(SoundEvent(syllable.start, end, "speech", index, syllable.vowel))
+            events.append(SoundEvent(syllable.start, end, kind, index, syllable.vowel))
     if scene.melody is not None:
         mood = scene.melody.mood
         events += [SoundEvent(note.start, note.start + 0.4, "note", None, mood) for note in scene.melody.notes]
-    return sorted((event for event in events if event.start < scene.duration), key=lambda event: event.start)
+    heard = [event for event in events if event.start < scene.duration and _PART[event.kind] not in scene.muted]
+    return sorted(heard, key=lambda event: event.start)

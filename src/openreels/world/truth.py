@@ -6,21 +6,24 @@ down), unlike the scene's own short-side units; times are seconds from the clip'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from openreels.world.motion import contacts, mouth, tracks
-from openreels.world.script import Scene
+from openreels.world.script import Scene, Speech
 
 __all__ = ["ContactTruth", "SubjectTruth", "Truth", "truth"]
 
 
 @dataclass(frozen=True, slots=True)
 class SubjectTruth:
-    """One subject. motion: of MOTIONS, or "talk" for a speaking face. direction: "left", "right" or "".
+    """One subject. motion: of MOTIONS, "talk" for a speaking face, "sing" for a singing one. direction: "left", "right"
+    or "".
 
+    accessory, pattern: as in the script. notes: MIDI number of what is sung per frame, 0 where nothing is.
     radius: short sides. x, y, angle: per frame; angle in radians, clockwise. visible: share of the frames with the
     centre inside the window. mouth: opening per frame, 0..1; vowels: per frame, "" when closed. Empty for shapes.
     """
@@ -39,6 +42,9 @@ class SubjectTruth:
     voice: str | None = None
     mouth: tuple[float, ...] = ()
     vowels: tuple[str, ...] = ()
+    notes: tuple[int, ...] = ()
+    accessory: str | None = None
+    pattern: str = "plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,11 @@ class ContactTruth:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """Everything measurable of one clip. voice: loudness of all speech per frame, 0..1. melody: mood or None."""
+    """Everything measurable of one clip. voice: loudness of all speech and song per frame, 0..1. melody: mood or None.
+
+    What the scene has muted is not in voice and melody. weather, style, tone, effect, overlay, corner: as in the
+    script; corner is "" where there is no overlay in a corner.
+    """
 
     fps: float
     frames: int
@@ -66,6 +76,13 @@ class Truth:
     contacts: tuple[ContactTruth, ...]
     voice: tuple[float, ...]
     melody: str | None
+    weather: str = "clear"
+    style: str = "plain"
+    tone: str = "natural"
+    effect: str | None = None
+    overlay: str | None = None
+    corner: str = ""
+    muted: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -84,7 +101,7 @@ def truth(scene: Scene, *, fps: float, frames: int, start: float = 0.0) -> Truth
     subjects, voice = [], np.zeros(frames)
     for index, subject in enumerate(scene.subjects):
         opening, vowels = mouth(subject.speech, times_T.tolist()) if subject.is_face else ([], [])
-        if subject.speech is not None:
+        if subject.speech is not None and "speech" not in scene.muted:
             voice = np.maximum(voice, opening)
         kind = subject.motion.kind
         direction = ""
@@ -98,7 +115,7 @@ def truth(scene: Scene, *, fps: float, frames: int, start: float = 0.0) -> Truth
                 colour=subject.colour,
                 size=subject.size,
                 material=subject.material,
-                motion="talk" if subject.speech is not None else kind,
+                motion=kind if subject.speech is None else "sing" if subject.speech.is_sung else "talk",
                 direction=direction,
                 radius=subject.radius,
                 x=tuple(x.tolist()),
@@ -108,6 +125,9 @@ def truth(scene: Scene, *, fps: float, frames: int, start: float = 0.0) -> Truth
                 voice=subject.speech.voice if subject.speech is not None else None,
                 mouth=tuple(opening),
                 vowels=tuple(vowels),
+                notes=_notes(subject.speech, times_T.tolist()),
+                accessory=subject.accessory,
+                pattern=subject.pattern,
             )
         )
     impacts = tuple(
@@ -115,6 +135,7 @@ def truth(scene: Scene, *, fps: float, frames: int, start: float = 0.0) -> Truth
         for contact in contacts(scene)
         if start <= contact.time < end
     )
+    overlay = scene.overlay
     return Truth(
         fps=float(fps),
         frames=frames,
@@ -125,5 +146,24 @@ def truth(scene: Scene, *, fps: float, frames: int, start: float = 0.0) -> Truth
         subjects=tuple(subjects),
         contacts=impacts,
         voice=tuple(voice.tolist()),
-        melody=scene.melody.mood if scene.melody is not None else None,
+        melody=scene.melody.mood if scene.melody is not None and "music" not in scene.muted else None,
+        weather=scene.weather,
+        style=scene.style,
+        tone=scene.tone,
+        effect=scene.effect,
+        overlay=overlay.kind if overlay is not None else None,
+        corner=overlay.corner if overlay is not None and overlay.kind != "subtitle" else "",
+        muted=scene.muted,
     )
+
+
+def _notes(speech: Speech | None, times_T: Sequence[float]) -> tuple[int, ...]:
+    """The MIDI note at each of the times, 0 where nothing is sung; empty where the speaker does not sing."""
+    if speech is None or not speech.is_sung:
+        return ()
+    notes = [0] * len(times_T)
+    for syllable in speech.syllables:
+        for i, time in enumerate(times_T):
+            if syllable.note is not None and syllable.start < time < syllable.start + syllable.duration:
+                notes[i] = syllable.note
+    return tuple(notes)

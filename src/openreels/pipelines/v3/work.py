@@ -7,8 +7,7 @@ fiftieth of the frames they decode to, and decode to the same frames again.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from openreels.media.atomic import atomic
+from openreels.pipelines.fingerprint import fingerprint
 from openreels.request import RequestError
 
 __all__ = ["WorkFolder", "fingerprint", "remembered", "weight_sample"]
@@ -66,19 +66,6 @@ def remembered(
     if known:
         on_known()
     return latents
-
-
-def fingerprint(parts: Iterable[object]) -> str:
-    """16 hex digits over tensors (values, shape, type) and anything with an exact `repr`."""
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, Tensor):
-            digest.update(f"{part.dtype} {tuple(part.shape)}".encode())
-            digest.update(part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        else:
-            digest.update(repr(part).encode())
-        digest.update(b"\0")
-    return digest.hexdigest()[:16]
 
 
 def weight_sample(model: nn.Module) -> Tensor:
