@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from openreels.media import Clip
     from openreels.pipelines import load
-    from openreels.request import Request
+    from openreels.request import KeyFrame, Mask, Reference, Request, Speaker
 
-__all__ = ["Clip", "Request", "__version__", "load"]
+__all__ = ["Clip", "KeyFrame", "Mask", "Reference", "Request", "Speaker", "__version__", "load"]
 
 # Names load on first use (PEP 562), so that `import openreels` costs milliseconds and not torch's seconds.
-HOMES = {"Clip": "openreels.media", "Request": "openreels.request", "load": "openreels.pipelines"}
+HOMES = {
+    "Clip": "openreels.media",
+    "load": "openreels.pipelines",
+    **dict.fromkeys(("KeyFrame", "Mask", "Reference", "Request", "Speaker"), "openreels.request"),
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -39,7 +39,7 @@ MISTAKES = {
     "latents too early": (["pocket", *BUDGET, "--part", "latents"], "--part latents needs video_codec, audio_codec, "),
     "export too early": (
         ["pocket", "--export", "out", "--workdir", "run"],
-        "--export needs video_codec, audio_codec, text_encoder, joint, not yet trained in run",
+        "--export needs video_codec, audio_codec, text_encoder, everything, not yet trained in run",
     ),
     "export of one part": (
         ["pocket", *BUDGET, "--part", "video_codec", "--export", "out"],

@@ -11,7 +11,8 @@ from torch.testing import assert_close
 from openreels.codecs.video import PocketVideoVAE, VideoCodec
 from openreels.tasks.states import video_positions
 from openreels.training.loop import LoopConfig, run
-from openreels.training.video_codec import ClipPool, VideoCodecTask, set_latent_statistics
+from openreels.training.video_codec import ClipPool, VideoCodecTask, set_latent_statistics, train_video_codec
+from openreels.world import render_frames, sample_scene
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MEAN, STD = [0.3, -0.2, 0.1, 0.0], [0.5, 2.0, 1.0, 0.7]
@@ -167,6 +168,37 @@ def test_the_pool_depends_on_the_step_alone():
     resumed.advance(25)
     assert torch.equal(whole.clips_BTHWC, resumed.clips_BTHWC)
     assert not torch.equal(whole.clips_BTHWC, start)
+
+
+def test_every_second_portion_of_the_pool_is_dressed():
+    pool = ClipPool(size=2 * ClipPool.PORTION, frames=1, seed=0, refill=1, every=1000)
+    assert pool.plain_B.tolist() == [True] * ClipPool.PORTION + [False] * ClipPool.PORTION
+    scenes = [sample_scene(number, duration=1 / 16) for number in range(2 * ClipPool.PORTION)]
+    plainly = render_frames(scenes, fps=16, frames=1, height=64, width=64)
+    same_B = (plainly == pool.clips_BTHWC).flatten(1).all(1)
+    assert same_B[: ClipPool.PORTION].all() and same_B[ClipPool.PORTION :].float().mean() < 0.5
+    assert 0.05 < pool.subjects_BTHW.float().mean() < 0.6
+
+
+def test_an_anchored_codec_keeps_to_the_latents_of_another(pool):
+    vae, anchor = (make_vae(encoder_channels=(32, 32, 32), decoder_channels=(32, 32, 32)) for _ in range(2))
+    anchor.load_state_dict(vae.state_dict())
+    task = VideoCodecTask(vae, pool, batch=4, anchor=anchor)
+    _, shown = task.loss((0, torch.Generator().manual_seed(0)))
+    assert shown["drift"] == 0
+    vae.encoder["leave"].weight.data *= 1.5
+    _, shown = task.loss((0, torch.Generator().manual_seed(0)))
+    assert shown["drift"] > 0.05
+
+
+def test_training_goes_on_from_a_codec_that_is_there_with_its_statistics(tmp_path):
+    wide = {"encoder_channels": (32, 32, 32), "decoder_channels": (32, 32, 32)}
+    make_vae(**wide, latents_mean=[0.25] * 4, latents_std=[2.0] * 4).save_pretrained(tmp_path / "video_vae")
+    before = PocketVideoVAE.from_pretrained(tmp_path / "video_vae")
+    trained = train_video_codec(tmp_path, steps=1, pool=16)
+    assert trained.config.latents_std == [2.0] * 4 and trained.config.latents_mean == [0.25] * 4
+    weights = zip(trained.parameters(), before.parameters(), strict=True)
+    assert 0 < max((a - b).abs().max().item() for a, b in weights) < 0.1
 
 
 def test_measured_statistics_make_unit_latents(pool):

@@ -186,6 +186,27 @@ def test_the_mask_itself_is_seen(tiny, shaken):
 # --- text ------------------------------------------------------------------------------------------------------------
 
 
+def test_what_is_given_clean_is_kept_and_its_noise_never_seen(tiny):
+    """With `clean_given`: the way of a token that is given entirely ends at what is given, from anywhere."""
+    model = tiny.shake(tiny.transformer(clean_given=True))
+    video = tiny.video()
+    mask_BN1 = torch.zeros_like(video.mask_BN1)
+    mask_BN1[:, :4], mask_BN1[:, 4:6] = 1.0, 0.5
+    state = replace(
+        video, mask_BN1=mask_BN1, given_BNC=tiny.noise(9, *video.given_BNC.shape[1:])[: len(video.given_BNC)]
+    )
+    velocity, _ = model(state, None, tiny.context())
+    end = state.noisy_BNC + (1 - state.time_B)[:, None, None] * velocity
+    assert_close(end[:, :4], state.given_BNC[:, :4], atol=1e-5, rtol=1e-5)
+    assert differs(end[:, 4:], state.given_BNC[:, 4:])
+    noisier = state.noisy_BNC.clone()
+    noisier[:, :4] += 3.0
+    other, _ = model(replace(state, noisy_BNC=noisier), None, tiny.context())
+    assert_close(other[:, 4:], velocity[:, 4:])
+    noisier[:, 5] += 3.0
+    assert differs(model(replace(state, noisy_BNC=noisier), None, tiny.context())[0][:, 6:], velocity[:, 6:])
+
+
 def test_text_padding_is_invisible(tiny, shaken):
     context = tiny.context()
     junk = 100 * tiny.noise(2, 3, context.hidden_BLD.shape[2])

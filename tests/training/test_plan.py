@@ -11,9 +11,10 @@ from openreels.training.checkpoint import load_checkpoint
 from openreels.training.loop import Interrupted
 from openreels.training.plan import begin_from, load_components, load_parts, train
 from openreels.training.stages import part_of
+from openreels.world.examples import ROWS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-STAGES = ("reading", "images", "video", "sound", "following", "joint")
+STAGES = ("reading", "images", "video", "sound", "following", "joint", "tasks", "everything")
 
 
 def averaged(folder, stage: str) -> dict[str, torch.Tensor]:
@@ -31,26 +32,40 @@ def test_a_life_leaves_checkpoints_logs_and_pictures_of_every_stage(life):
 
 
 def test_the_stages_of_the_pocket_follow_the_paper():
-    """Stills first, then video with stills among it; sound alone; then both streams."""
+    """Stills first, then video with stills among it; sound alone; then both streams; then tasks, likewise."""
     stages = pocket_plan().stages
     assert tuple(stage.name for stage in stages) == STAGES
     both = ("video", "audio")
-    assert [stage.streams for stage in stages] == [("video",), ("video",), ("video",), ("audio",), both, both]
+    video = ("video",)
+    assert [stage.streams for stage in stages] == [video, video, video, ("audio",), both, both, video, both]
     for stage in stages:
         total = sum(share.weight for share in stage.shares)
         stills = sum(share.weight for share in stage.shares if share.bucket.frames == 1) / total
         if stage.name in ("reading", "images"):
             assert stills == 1
+        elif stage.name == "tasks":
+            assert 0.4 < stills < 0.7
         elif "video" in stage.learns:
-            assert 0.1 < stills < 0.5
+            assert 0.05 < stills < 0.5
         else:
             assert stills == 0
 
 
 def test_stills_among_clips_have_no_sound():
-    joint = pocket_plan().stages[-1]
+    joint = next(stage for stage in pocket_plan().stages if stage.name == "joint")
     assert {joint.streams_of(share) for share in joint.shares if share.bucket.frames == 1} == {("video",)}
     assert {joint.streams_of(share) for share in joint.shares if share.bucket.frames > 1} == {("video", "audio")}
+
+
+def test_every_row_of_the_task_table_is_learnt():
+    """In pictures alone where that teaches something, and all of them in the end; plain clips stand for two rows."""
+    plain = {"t2av", "t2i"}
+    tasks, everything = pocket_plan().stages[-2:]
+    rows = {share.bucket.row for share in everything.shares} - {None}
+    assert rows == set(ROWS) - plain
+    assert {share.bucket.row for share in tasks.shares} - {None} <= rows
+    for share in (*tasks.shares, *everything.shares):
+        assert share.batch > 0 and everything.streams_of(share)
 
 
 def test_the_parts_of_a_run_share_its_minutes():
@@ -84,9 +99,11 @@ def test_two_steps_change_what_a_stage_learns_and_nothing_else(life):
     assert not torch.equal(joint["video.embed.weight"], following["video.embed.weight"])
 
 
-def test_the_reading_stage_finishes_the_text_encoder_and_later_ones_leave_it(life, parts):
+def test_reading_and_tasks_train_the_text_encoder_and_other_stages_leave_it(life, parts):
     (_, before), (_, after) = load_components(parts), load_components(life)
-    trained = load_checkpoint(life / "reading.pt")["ema"]
+    learns = [stage.name for stage in tiny_plan().stages if "text" in stage.learns]
+    assert learns == ["reading", "tasks"]
+    trained = load_checkpoint(life / "tasks.pt")["ema"]
     for name, weight in after.model.named_parameters():
         assert torch.equal(weight, trained[f"encoder.{name}"]), name
     assert not torch.equal(before.model.shared.weight, after.model.shared.weight)
@@ -115,7 +132,7 @@ def test_training_goes_on_from_exported_weights(life, tmp_path):
     export(tiny_plan(), life, tmp_path / "weights")
     folder = tmp_path / "work"
     begin_from(tmp_path / "weights", folder)
-    joint = averaged(life, "joint")
+    last = averaged(life, "everything")
     codecs, encoder = load_components(folder)
     sizes = codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width
     following = next(stage for stage in tiny_plan().stages if stage.name == "following")
@@ -123,14 +140,14 @@ def test_training_goes_on_from_exported_weights(life, tmp_path):
     model = tiny_plan().transformer(*sizes)
     load_parts(model, following, folder)
     for name, value in model.state_dict().items():
-        assert torch.equal(value, joint[name].bfloat16().float()), name
+        assert torch.equal(value, last[name].bfloat16().float()), name
 
     # What is trained anew takes over, part by part.
     shutil.copy(life / "video.pt", folder)
     load_parts(model, following, folder)
     video = averaged(life, "video")
     for name, value in model.state_dict().items():
-        expected = video[name] if part_of(name) == "video" else joint[name].bfloat16().float()
+        expected = video[name] if part_of(name) == "video" else last[name].bfloat16().float()
         assert torch.equal(value, expected), name
 
 

@@ -74,9 +74,8 @@ def stage_task(workdir: Path, stage: Stage) -> StageTask:
 
 
 def run_joint(workdir: Path, steps: int) -> None:
-    run(
-        stage_task(workdir, tiny_plan().stages[-1]), LoopConfig(workdir, steps=steps, checkpoint_minutes=0, log_every=1)
-    )
+    joint = next(stage for stage in tiny_plan().stages if stage.name == "joint")
+    run(stage_task(workdir, joint), LoopConfig(workdir, steps=steps, checkpoint_minutes=0, log_every=1))
 
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ def check_parts(
         needs = {*FROZEN} if to_export or part == "latents" or part in stages else set()
         needs |= {*stages[part].starts_from.values()} if to_train and part in stages else set()
     if to_export:
-        needs.add(plan.stages[-1].name)
+        needs.add(part if part in stages else plan.latest(workdir))
     if to_train:
         needs.discard(part)
 

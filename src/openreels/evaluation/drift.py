@@ -18,7 +18,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from openreels.evaluation.oracle import Sight, _standard, contact_matches, listen, look, mouth_correlation
+from openreels.evaluation.oracle import Sight, contact_matches, listen, look, mouth_correlation, standard
 from openreels.evaluation.scenery import find_scenery
 from openreels.evaluation.subjects import find_things, foreground
 from openreels.media import Clip
@@ -126,7 +126,7 @@ def names_of(sight: Sight) -> tuple[tuple[str | None, str | None], ...]:
 
 def subject_colour(clip: Clip) -> Colour | None:
     """Mean colour of the largest subject's pixels, those of the frames in which it is seen."""
-    frames_THWC = _standard(clip.frames)
+    frames_THWC = standard(clip.frames)
     scenery = find_scenery(frames_THWC)
     if scenery.background is None:
         return None

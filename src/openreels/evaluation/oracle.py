@@ -24,7 +24,7 @@ from openreels.evaluation.subjects import find_things, foreground
 from openreels.media import Clip
 from openreels.media.audio import resample, to_mono
 
-__all__ = ["TOLERANCE", "Seen", "Sight", "contact_matches", "listen", "look", "mouth_correlation"]
+__all__ = ["TOLERANCE", "Seen", "Sight", "contact_matches", "listen", "look", "mouth_correlation", "standard"]
 
 TOLERANCE = 0.08  # seconds between a visible contact and its sound
 ONE_EVENT = 0.07  # contacts of two subjects nearer than this are heard as one
@@ -74,7 +74,7 @@ class Sight:
         return next((seen.mouth_T for seen in self.subjects if seen.mouth_T is not None), None)
 
 
-def _standard(frames_THWC: np.ndarray) -> torch.Tensor:
+def standard(frames_THWC: np.ndarray) -> torch.Tensor:
     """float32 0..255 with a short side of `UNIT`."""
     planes = torch.from_numpy(frames_THWC).permute(0, 3, 1, 2).float()
     height, width = planes.shape[2:]
@@ -115,7 +115,7 @@ def look(clip: Clip) -> Sight:
     """Measure the frames. A clip without frames, or of nothing that the world knows, gives None and empty tuples."""
     if clip.frames is None:
         return Sight(None, None, (), ())
-    frames_THWC = _standard(clip.frames)
+    frames_THWC = standard(clip.frames)
     _, height, width, _ = frames_THWC.shape
     fps, duration = float(clip.fps), len(frames_THWC) / float(clip.fps)
     scenery = find_scenery(frames_THWC)

@@ -62,9 +62,10 @@ class Tower(nn.Module):
         given: bool,
         gaussian_skip: bool,
         entrances: Entrances,
+        clean_given: bool = False,
     ):
         super().__init__()
-        self.given, self.gaussian_skip = given, gaussian_skip
+        self.given, self.gaussian_skip, self.clean_given = given, gaussian_skip, clean_given
         self.embed = nn.Linear(2 * channels + 1 if given else channels, dim)
         self.embed_time = TimeEmbedding(dim)
         if entrances.refiner_layers:
@@ -89,6 +90,8 @@ class Tower(nn.Module):
         noisy, given, mask, reference = (part.to(dtype) for part in parts)
         if not self.given:
             return self.embed(torch.cat([reference, noisy], dim=1))
+        if self.clean_given:
+            noisy = torch.where(mask >= 1, given, noisy)
         # M = 0 hides I: what is not given cannot leak, whatever the caller put there.
         generated = torch.cat([noisy, given * (mask > 0), mask], dim=-1)
         clean = torch.cat([reference, reference, torch.ones_like(reference[..., :1])], dim=-1)
@@ -136,6 +139,14 @@ class Tower(nn.Module):
         """(B, N, C): d z / d t at the generated tokens, float32."""
         shift, scale = (per_token(m, inputs.counts) for m in self.modulation_out(inputs.time_BGD))
         out = self.to_velocity(self.norm_out(hidden_states) * (1 + scale) + shift)[:, state.references :].float()
+        return self._known(self._skipped(out, state), state) if self.clean_given else self._skipped(out, state)
+
+    def _known(self, out: Tensor, state: StreamState) -> Tensor:
+        """Where all of a token is given, the way to it is known: straight, and it ends there exactly."""
+        left = (1 - state.time_B.float()).clamp(min=1e-4)[:, None, None]
+        return torch.where(state.mask_BN1 >= 1, (state.given_BNC.float() - state.noisy_BNC.float()) / left, out)
+
+    def _skipped(self, out: Tensor, state: StreamState) -> Tensor:
         if not self.gaussian_skip:
             return out
         # For unit-variance latents the best linear guess of the velocity is known; the network adds what it misses.
@@ -194,6 +205,8 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
     modulation_rank: bottleneck of the time modulation (None: full, as in the open models).
     time_bias_slope: None = no audio-video time bias; 0 = learnable, starts at none; > 0 = starts looking nearby.
     gaussian_skip: predict the residual of the best linear guess (for models trained from scratch).
+    clean_given: tokens that are given entirely show their latents in V too, without noise, and keep them. Open models
+    show noise there (False); a small one has more to learn that way (docs/log.md).
     text_refiner_layers: 0 = one linear layer reads the text; more = `TextRefiner` (HunyuanVideo's), in both towers.
     glyph_dim, image_dim, pooled_dim, guidance_embedding: entrances of the video tower for the parts of `Context` that
     HunyuanVideo reads besides text (None, False: no such entrance).
@@ -219,6 +232,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         time_bias_slope: float | None = None,
         time_bias_reach: float = 4.0,
         gaussian_skip: bool = False,
+        clean_given: bool = False,
         text_refiner_layers: int = 0,
         glyph_dim: int | None = None,
         image_dim: int | None = None,
@@ -231,7 +245,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         seen = replace(
             heard, glyph_dim=glyph_dim, image_dim=image_dim, pooled_dim=pooled_dim, guidance=guidance_embedding
         )
-        self.video = Tower(video_channels, dim, text_dim, modulation_rank, True, gaussian_skip, seen)
+        self.video = Tower(video_channels, dim, text_dim, modulation_rank, True, gaussian_skip, seen, clean_given)
         self.audio = Tower(audio_channels, dim, text_dim, modulation_rank, False, gaussian_skip, heard)
         bias = (
             {}

@@ -2,8 +2,8 @@
 
 The key frames are spread frames of one clip that the model makes of the prompt, so whom they show cannot drift. Every
 stretch is a clip of the model's usual length that is given its first and last frame, the two key frames that it lies
-between; neighbours share theirs. The first key frame is a reference picture of all of them, and the sound of a stretch
-an audio reference of the next.
+between; neighbours share theirs. The first key frame is a reference picture of all of them, and the end of the sound so
+far an audio reference of the next.
 
 Legend: T frames, H W pixels, K channels, S samples.
 """
@@ -20,7 +20,7 @@ from openreels.media.timing import frames_for, samples_for
 from openreels.request import Request
 from openreels.tasks.context import in_context
 from openreels.tasks.parts import canvas_for, clip_of, kept_of, window, with_sound
-from openreels.tasks.sound import joined
+from openreels.tasks.sound import before, joined
 from openreels.tasks.window import Making, Model, Read
 
 __all__ = ["filmed", "key_moments"]
@@ -48,7 +48,9 @@ def filmed(request: Request, model: Model, read: Read) -> Making:
     for part in range(count):
         kept_THWC = np.zeros_like(made.frames)
         kept_THWC[0], kept_THWC[-1] = keys_THWC[part : part + 2]
-        told = context if sound_KS is None else with_sound(context, made.sound)
+        told = context
+        if sound_KS is not None:
+            told = with_sound(context, before(sound_KS, model.sample_rate, sound_KS.shape[1] / model.sample_rate))
         given = kept_of(canvas, kept_THWC, np.broadcast_to(keep, kept_THWC.shape[:3]))
         made = yield replace(window(request, told, canvas, length, **given), part=part + 1, parts=count + 1)
         stretches.append(made.frames[1:])

@@ -60,8 +60,10 @@ class Bucket:
     @property
     def streams(self) -> tuple[str, ...]:
         """What its clips have of "video" and "audio"."""
+        if self.frames == 1:
+            return ("video",)
         if self.row is None:
-            return ("video",) if self.frames == 1 else ("video", "audio")
+            return ("video", "audio")
         row = ROWS[self.row]
         return ("video",) * row.has_picture + ("audio",) * row.has_sound
 
@@ -157,7 +159,8 @@ def _joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 def example_of(bucket: Bucket, seed: int) -> Example:
     height, width = bucket.window
-    return sample_example(bucket.row, seed, duration=story_seconds(bucket), aspect=width / height)
+    seconds = bucket.frames / 16 if bucket.frames / 16 >= 1 else 2.0  # few frames are the beginning of a story
+    return sample_example(bucket.row, seed, duration=seconds, aspect=width / height)
 
 
 def _encode_cases(bucket: Bucket, seeds: Sequence[int], codecs: Codecs) -> dict[str, Tensor]:

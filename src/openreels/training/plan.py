@@ -52,6 +52,11 @@ class TrainingPlan:
         """Everything `train` can be asked to do, in order."""
         return ("video_codec", "audio_codec", "text_encoder", "latents", *(stage.name for stage in self.stages))
 
+    def latest(self, workdir: Path) -> str:
+        """The furthest stage that has been trained in `workdir`; the very last where none has."""
+        trained = [stage.name for stage in self.stages if (workdir / f"{stage.name}.pt").exists()]
+        return trained[-1] if trained else self.stages[-1].name
+
 
 @dataclass(frozen=True)
 class Run:

@@ -268,7 +268,7 @@ def on_path(blank: StreamState, data: Tensor, time_B: Tensor, generator: torch.G
 
 
 def flow_error(predicted: Tensor, truth: OnPath) -> Tensor:
-    """Mean squared error over the samples of which something was to be generated (t < 1)."""
-    error_B = (predicted - truth.target_BNC).square().flatten(1).mean(1)
-    generated_B = (truth.state.time_B < 1).float()
-    return (error_B * generated_B).sum() / generated_B.sum().clamp(min=1)
+    """Mean squared error over what was to be generated: samples at t < 1, and of these tokens not given entirely."""
+    error_BN = (predicted - truth.target_BNC).square().mean(-1)
+    generated_BN = (truth.state.time_B < 1).float()[:, None] * (truth.state.mask_BN1[..., 0] < 1).float()
+    return (error_BN * generated_BN).sum() / generated_BN.sum().clamp(min=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from random import Random
 
 import torch
 from einops import rearrange
@@ -13,8 +14,7 @@ from openreels.codecs.video import PocketVideoVAE
 from openreels.nn.precision import autocast
 from openreels.training.loop import LoopConfig, Task, run
 from openreels.training.optimizers import muon_and_adamw
-from openreels.world.rendering import render_frames
-from openreels.world.sampling import sample_scene
+from openreels.world import Camera, dressed, masks, render_frames, sample_scene
 
 __all__ = ["VideoCodecTask", "train_video_codec"]
 
@@ -29,38 +29,67 @@ def edges(x_BCTHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 class ClipPool:
     """Rendered clips kept in memory; a slice of them is replaced by fresh ones every so often.
 
-    Contents depend on (seed, number of refills) alone, so a resumed run sees the clips a whole run would have seen.
+    Every second portion is plain; in the others there are clothes, weather, styles and overlays, and some are seen
+    through another camera. Contents depend on (seed, number of refills) alone, so a resumed run sees the clips
+    a whole run would have seen.
     """
+
+    PORTION = 32  # clips drawn together, seen by one camera
+    DRESSED, MOVED = 0.3, 0.35  # share of each attribute; of portions with a camera of their own
 
     def __init__(self, size: int, frames: int, seed: int, refill: int, every: int):
         self.size, self.frames, self.seed, self.refill, self.every = size, frames, seed, refill, every
-        self.clips_BTHWC = self._render(range(size))
+        self.clips_BTHWC, self.subjects_BTHW, self.plain_B = self._render(range(size))
         self.refills = 0
 
-    def _render(self, numbers: range) -> Tensor:
+    def _render(self, numbers: range) -> tuple[Tensor, Tensor, Tensor]:
+        """Frames uint8, where any subject is, and which clips are plain."""
         parts = []
-        for start in range(0, len(numbers), 64):
-            seeds = [self.seed * 10_000_019 + n for n in numbers[start : start + 64]]
-            scenes = [sample_scene(s, duration=self.frames / FPS) for s in seeds]
-            parts.append(render_frames(scenes, fps=FPS, frames=self.frames, height=64, width=64))
-        return torch.cat(parts)
+        for start in range(0, len(numbers), self.PORTION):
+            portion = numbers[start : start + self.PORTION]
+            scenes = [sample_scene(self.seed * 10_000_019 + n, duration=self.frames / FPS) for n in portion]
+            camera = Camera()
+            rng = Random(f"openreels codec 1 {self.seed} {portion[0]}")
+            plain = portion[0] // self.PORTION % 2 == 0
+            if not plain:
+                scenes = [dressed(scene, scene.seed, self.DRESSED) for scene in scenes]
+                if rng.random() < self.MOVED:
+                    camera = Camera(rng.uniform(-0.25, 0.25), rng.uniform(-0.05, 0.2), rng.uniform(0.6, 2.2))
+            size = {"fps": FPS, "frames": self.frames, "height": 64, "width": 64, "camera": camera}
+            subjects = masks(scenes, **size).any(1)
+            parts.append((render_frames(scenes, **size), subjects, torch.full((len(scenes),), plain)))
+        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
     def advance(self, step: int) -> None:
         """Bring the pool to its contents at `step`."""
         while self.refills < step // self.every:
             start = self.size + self.refills * self.refill
             at = self.refills * self.refill % self.size
-            self.clips_BTHWC[at : at + self.refill] = self._render(range(start, start + self.refill))
+            fresh = self._render(range(start, start + self.refill))
+            for pool, part in zip((self.clips_BTHWC, self.subjects_BTHW, self.plain_B), fresh, strict=True):
+                pool[at : at + self.refill] = part
             self.refills += 1
 
 
 class VideoCodecTask(Task):
-    """L1 + MSE + edges + a light KL; latents get noise before decoding, as the generator's latents will have."""
+    """L1 + MSE + edges + a light KL; latents get noise before decoding, as the generator's latents will have.
+
+    Subjects weigh three times as much as what is behind them. anchor: a codec whose latents of plain clips are kept to,
+    so that a transformer that was trained on them goes on with little to learn again.
+    """
 
     name = "video_codec"
+    subject_weight, noise, anchor_weight = 3.0, 0.3, 0.15
 
-    def __init__(self, vae: PocketVideoVAE, pool: ClipPool, batch: int = 16, kl: float = 3e-4):
-        self.vae, self.pool, self.batch, self.kl = vae, pool, batch, kl
+    def __init__(
+        self,
+        vae: PocketVideoVAE,
+        pool: ClipPool,
+        batch: int = 16,
+        kl: float = 3e-4,
+        anchor: PocketVideoVAE | None = None,
+    ):
+        self.vae, self.pool, self.batch, self.kl, self.anchor = vae, pool, batch, kl, anchor
         self.modules = {"vae": vae}
         self.optimizers = muon_and_adamw([vae], muon_lr=0.01, adamw_lr=1e-3)
 
@@ -73,18 +102,42 @@ class VideoCodecTask(Task):
         self.pool.advance(step)
         index = torch.randint(self.pool.size, (self.batch,), generator=generator)
         x = rearrange(self.pool.clips_BTHWC[index], "b t h w c -> b c t h w").float() / 127.5 - 1
-        x = x.to(self.vae.device)
+        weight = 1 + (self.subject_weight - 1) * self.pool.subjects_BTHW[index][:, None].float()
+        x, weight = x.to(self.vae.device), (weight / weight.mean()).to(self.vae.device)
         with autocast(x.device):
             posterior = self.vae.encode(x).latent_dist
+            # As far from the mean as the posterior says, and half of the clips further still, as predictions are.
+            strength_B = self.noise * torch.rand(self.batch, generator=generator)
+            strength_B *= torch.rand(self.batch, generator=generator) < 0.5
+            spread = posterior.std + strength_B.view(-1, 1, 1, 1, 1).to(x.device) * channel_std(posterior.mean)
             noise = torch.randn(posterior.mean.shape, generator=generator).to(x.device)
-            y = self.vae.decode(posterior.mean + posterior.std * noise).sample
+            y = self.vae.decode(posterior.mean + spread * noise).sample
         y = y.float()
-        l1 = (y - x).abs().mean()
-        mse = (y - x).square().mean()
-        edge = sum((a - b).abs().mean() for a, b in zip(edges(y), edges(x), strict=True)) / 3
+        l1 = ((y - x).abs() * weight).mean()
+        mse = ((y - x).square() * weight).mean()
+        pairs = zip(edges(y), edges(x), strict=True)
+        edge = sum(((a - b).abs() * weight[..., : a.shape[2], : a.shape[3], : a.shape[4]]).mean() for a, b in pairs) / 3
         kl = 0.5 * (posterior.mean.float().square() + posterior.var.float() - 1 - posterior.logvar.float()).mean()
         loss = l1 + 2 * mse + 2 * edge + self.kl * kl
-        return loss, {"l1": l1.item(), "psnr": -10 * math.log10(mse.item() / 4), "edge": edge.item(), "kl": kl.item()}
+        shown = {"l1": l1.item(), "psnr": psnr(y, x), "edge": edge.item(), "kl": kl.item()}
+        plain_B = self.pool.plain_B[index].to(x.device)
+        if self.anchor is not None and plain_B.any():
+            with torch.no_grad(), autocast(x.device):
+                before = self.anchor.encode(x[plain_B]).latent_dist.mean.float()
+            drift = ((posterior.mean.float()[plain_B] - before) / channel_std(before)).square().mean()
+            loss = loss + self.anchor_weight * drift
+            shown["drift"] = drift.item()
+        return loss, shown
+
+
+def channel_std(z_BCFYX: Tensor) -> Tensor:
+    """Standard deviation of each channel over all else, (1, C, 1, 1, 1)."""
+    return z_BCFYX.std(dim=(0, 2, 3, 4), keepdim=True)
+
+
+def psnr(y: Tensor, x: Tensor) -> float:
+    """dB, for pixels in [-1, 1]."""
+    return -10 * math.log10((y - x).square().mean().item() / 4)
 
 
 @torch.no_grad()
@@ -110,13 +163,22 @@ def train_video_codec(
     pool: int = 2500,
     device: str = "cpu",
 ) -> PocketVideoVAE:
-    """Train (or go on training) and save to `<workdir>/video_vae`."""
+    """Train (or go on training) and save to `<workdir>/video_vae`.
+
+    Where a codec stands there already (`plan.begin_from`) its latents are kept to, and so are their statistics.
+    """
     torch.manual_seed(seed)
-    vae = PocketVideoVAE().to(device)
+    folder, anchor = workdir / "video_vae", None
+    if folder.is_dir():
+        vae, anchor = (PocketVideoVAE.from_pretrained(folder).float().to(device) for _ in range(2))
+        anchor.eval().requires_grad_(False)
+    else:
+        vae = PocketVideoVAE().to(device)
     clips = ClipPool(pool, frames=17, seed=seed, refill=max(1, pool // 20), every=100)
-    task = VideoCodecTask(vae, clips)
+    task = VideoCodecTask(vae, clips, anchor=anchor)
     run(task, LoopConfig(workdir=workdir, seed=seed, minutes=minutes, steps=steps, ema_decay=0.998, device=device))
     vae.eval()
-    set_latent_statistics(vae, clips.clips_BTHWC[:512])
-    vae.save_pretrained(workdir / "video_vae")
+    if anchor is None:
+        set_latent_statistics(vae, clips.clips_BTHWC[:512])
+    vae.save_pretrained(folder)
     return vae

@@ -69,7 +69,7 @@ class ExactPair:
         errors = [float((seen - view).square().mean()) for view in self._views]
         best = int(np.argmin(errors))
         rest = self._distance_to_rest(seen, best if self.options[best].right else 0)
-        return {"changed": True, "kept": rest <= LIKE}
+        return {"changed": self.options[best].right, "kept": rest <= LIKE}
 
     def _distance_to_rest(self, seen: Tensor, right: int) -> float:
         """Root mean square difference, levels of 255, to one of the right films where it is as its source."""

@@ -143,8 +143,8 @@ def test_a_request_cannot_be_changed():
         ({"fps": 0.5}, "fps must be a number from 1 to 240, not 0.5"),
         (
             {"references": [{"tag": "a b", "path": "x.png"}]},
-            "references must be up to 9 pictures, clips and sounds, each with a path and a tag of 1 to 40 letters, digits, "
-            "underscores or hyphens, not 'a b'",
+            "references must be up to 9 pictures, clips and sounds, each with a path and a tag of 1 to 40 letters, "
+            "digits, underscores or hyphens, not 'a b'",
         ),
         (
             {"image": "x.png", "speakers": [{"audio": "x.wav", "region": [0.0, 0.0, 2.0, 1.0]}]},
