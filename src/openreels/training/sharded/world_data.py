@@ -54,9 +54,9 @@ class WorldData:
         codecs, encoder = load_components(self.components)
         tasks = [TASKS[name] for name in phase.shares]
         streams = tuple(sorted({stream for task in tasks for stream in task.streams}))
-        buckets = {self.stills: ("video",)} if any(task.still for task in tasks) else {}
-        buckets |= dict.fromkeys(self.clips, streams) if any(not task.still for task in tasks) else {}
-        shares = [Share(bucket, 1.0, 1, self.shards, needed) for bucket, needed in buckets.items()]
+        buckets = [self.stills] if any(task.still for task in tasks) else []
+        buckets += self.clips if any(not task.still for task in tasks) else ()
+        shares = [Share(bucket, 1.0, 1, self.shards) for bucket in buckets]
         stage = Stage(phase.name, streams, (), {}, shares, 0, 0, 0)
         latents = load_latents([stage], workdir, codecs, seed)
         return WorldSource(self, phase, latents, encoder, micro_batch, seed)
