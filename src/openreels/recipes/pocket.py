@@ -199,7 +199,6 @@ def plan() -> TrainingPlan:
             *_cases(("video",), 0.1),
         ],
         minutes_share=0.2,
-        times=TimeSampling(mean=-0.5),
     )
     everything = replace(
         joint,
