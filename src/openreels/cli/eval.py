@@ -11,6 +11,13 @@ from openreels.cli.terminal import Mistake, make_folder, progress_bar, show_json
 
 app = typer.Typer(name="eval", help="Measure a model from pixels and samples alone.")
 
+Steps = Annotated[
+    int | None,
+    typer.Option(metavar="N", parser=whole_number(1, 1000), help="Sampling steps. (default: the model's)"),
+]
+Model = Annotated[str, typer.Option(metavar="NAME", help="One of the pocket kind: a name or a folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+
 
 def rows(text: str) -> tuple[str, ...]:
     """The parser of a flag."""
@@ -26,15 +33,12 @@ def rows(text: str) -> tuple[str, ...]:
 def pocket(
     count: Annotated[int, typer.Option(metavar="N", parser=whole_number(1, 10_000), help="How many clips.")] = 200,
     seed: Annotated[int, typer.Option(metavar="N", parser=whole_number(0, 10**9), help="Which prompts and noise.")] = 0,
-    steps: Annotated[
-        int | None,
-        typer.Option(metavar="N", parser=whole_number(1, 1000), help="Sampling steps. (default: the model's)"),
-    ] = None,
-    model: Annotated[str, typer.Option(metavar="NAME", help="One of the pocket kind: a name or a folder.")] = "pocket",
+    steps: Steps = None,
+    model: Model = "pocket",
     save: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a contact sheet and the figures.", show_default=False)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Generate from held-out prompts of the world and measure: each figure beside true clips and chance."""
     from openreels.cli.making import loaded
@@ -68,11 +72,8 @@ def tasks(
     ] = None,
     count: Annotated[int, typer.Option(metavar="N", parser=whole_number(1, 10_000), help="Cases of each row.")] = 50,
     seed: Annotated[int, typer.Option(metavar="N", parser=whole_number(0, 10**6), help="Which cases and noise.")] = 0,
-    steps: Annotated[
-        int | None,
-        typer.Option(metavar="N", parser=whole_number(1, 1000), help="Sampling steps. (default: the model's)"),
-    ] = None,
-    model: Annotated[str, typer.Option(metavar="NAME", help="One of the pocket kind: a name or a folder.")] = "pocket",
+    steps: Steps = None,
+    model: Model = "pocket",
     save: Annotated[
         Path | None,
         typer.Option(
@@ -81,7 +82,7 @@ def tasks(
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure how often each task succeeds on held-out cases, beside true results and doing nothing."""
     from openreels.cli.making import loaded
