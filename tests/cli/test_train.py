@@ -3,15 +3,20 @@
 import json
 import sys
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from openreels.media import Clip
+from openreels.models.checkpoint import open_tensors
 from openreels.models.v4 import SkyReelsV4Transformer
-from openreels.recipes import RECIPES, pocket, v4_phases
+from openreels.pipelines.registry import folder_of
+from openreels.recipes import RECIPES, pocket, presets, v4_phases
 from openreels.training import latents
 from openreels.training.sharded.world_data import WorldData
 
@@ -61,7 +66,19 @@ MISTAKES = {
         ["v4", *BUDGET, "--part", "audio", "--learns", "cross"],
         "phase audio learns audio, none of which is to be trained",
     ),
-    "v4: export": (["v4", *BUDGET, "--export", "out"], "--export is not for v4: each phase leaves its weights in "),
+    "v4: export too early": (
+        ["v4", "--export", "out", "--workdir", "run"],
+        "there is nothing to export: run holds no weights of a phase",
+    ),
+    "v4: export of a phase too early": (
+        ["v4", "--export", "out", "--workdir", "run", "--part", "joint", "--lora", "4"],
+        "there is nothing to export: run holds no adapter of joint",
+    ),
+    "v4: export into a folder in use": (["v4", *BUDGET, "--export", "."], ". holds something already: give the name "),
+    "v4: start": (
+        ["v4", *BUDGET, "--start-from", "nowhere"],
+        "weights to start from must be a folder with a transformer, not 'nowhere'",
+    ),
     "workdir": (
         ["pocket", *BUDGET, "--workdir", "text.txt"],
         "text.txt cannot be written: file exists; accepted is a f",
@@ -116,6 +133,107 @@ def test_a_phase_of_the_schedule_is_trained_at_pocket_size(few_clips, openreels)
     assert (outcome.code, outcome.err) == (0, "")
     assert "video-1 1/1" in outcome.out
     assert Path("run/video-1-weights/config.json").is_file()
+
+
+# --- a model of the schedule, whole ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clips(pocket, tiny_pipeline, openreels, monkeypatch) -> str:
+    """A still, and a clip with sound and a reference, encoded for the preset "pocket", which has the sizes of
+    `tiny_pipeline`."""
+    config = {name: value for name, value in tiny_pipeline.transformer.config.items() if not name.startswith("_")}
+    tiny_preset = replace(presets.pocket(), transformer=config)
+    monkeypatch.setitem(presets.PRESETS, "pocket", lambda: tiny_preset)
+    frames = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), np.uint8)
+    Clip(frames, Fraction(16), np.zeros((1, 6_000), np.float32), 16_000).save("ball.mp4")
+    Clip(frames[:1], Fraction(1)).save("ball.png")
+    lines = [
+        {"path": "ball.png", "caption": "a ball"},
+        {"path": "ball.mp4", "caption": "@it jumps", "references": {"it": "ball.png"}},
+    ]
+    Path("clips.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    outcome = openreels("encode", "clips.jsonl", "-o", "clips")
+    assert (outcome.code, outcome.err) == (0, "")
+    return "clips"
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return SkyReelsV4Transformer.from_pretrained(folder).state_dict()
+
+
+def test_a_phase_becomes_a_whole_model(clips, pocket, openreels):
+    phase = ("train", "v4", "--data", clips, "--part", "video-1", "--batch", "1", "--start-from", "pocket")
+    outcome = openreels(*phase, "--steps", "2", "--minutes", "0.0001", "--export", "out")
+    assert outcome.code == 1 and not Path("out").exists()
+    assert outcome.err == "openreels: warning: nothing was written to out, for the training is not finished.\n"
+
+    outcome = openreels(*phase, "--steps", "2", "--export", "out")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.endswith("out: model written; trained: video of video-1\n")
+    weights = Path("out/transformer/diffusion_pytorch_model.safetensors")
+    assert weights.samefile("runs/v4/video-1-weights/diffusion_pytorch_model.safetensors")
+    before, after = tensors(pocket.folder / "transformer"), tensors(Path("out/transformer"))
+    assert not torch.equal(before["video.embed.weight"], after["video.embed.weight"])
+    assert torch.equal(before["audio.embed.weight"], after["audio.embed.weight"])
+    ours, theirs = (json.loads((folder / "model_index.json").read_text()) for folder in (Path("out"), pocket.folder))
+    assert ours == theirs
+    made = openreels("generate", "a ball", "-o", "a.mp4", "--model", "out", "--duration", "1", "--steps", "1")
+    assert (made.code, made.err) == (0, "")
+    assert Clip.open("a.mp4").frames.shape == (16, 64, 64, 3)
+
+
+def test_what_is_trained_is_exported_later_around_the_parts_at_hand(clips, pocket, openreels):
+    """Without a budget and without --data; without a start from the package's own model, else from that."""
+    phase = ("train", "v4", "--part", "audio", "--workdir", "run")
+    assert openreels(*phase, "--data", clips, "--steps", "1", "--batch", "1").code == 0
+    outcome = openreels("train", "v4", "--workdir", "run", "--export", "out")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out == "out: model written; trained: audio of audio\n"
+    assert Path("out/video_vae/config.json").is_file() and Path("out/model_index.json").is_file()
+    outcome = openreels(*phase, "--preset", "mid", "--start-from", "run/audio-weights", "--export", "mid")
+    assert outcome.code == 2 and outcome.err == (
+        "openreels: --export needs --start-from with a whole model (`openreels init` writes one), for its other parts; "
+        "run/audio-weights lacks video_vae, audio_vae, vocoder, text_encoder, tokenizer.\n"
+    )
+    outcome = openreels(*phase, "--preset", "mid", "--start-from", "out", "--export", "mid")
+    assert outcome.code == 2 and "and the transformer was made for video_channels 32" in outcome.err
+    assert not Path("mid").exists()
+
+
+def test_an_adapter_is_exported_merged_into_its_start(clips, pocket, openreels):
+    run = ("train", "v4", "--part", "joint", "--lora", "2", "--workdir", "run", "--start-from", "pocket")
+    outcome = openreels(*run, "--data", clips, "--steps", "1", "--batch", "1", "--export", "out")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.endswith("out: model written; trained: video of joint, audio of joint, cross of joint\n")
+    start, merged = tensors(pocket.folder / "transformer"), tensors(Path("out/transformer"))
+    adapter = load_file("run/joint-adapter/pytorch_lora_weights.safetensors")
+    moved = {name for name in start if not torch.equal(start[name], merged[name])}
+    layers = {name.removesuffix(".lora_A.weight") for name in adapter if name.endswith(".lora_A.weight")}
+    assert moved and moved <= {f"{layer}.weight" for layer in layers} and start.keys() == merged.keys()
+    for layer in layers:
+        delta = adapter[f"{layer}.lora_B.weight"] @ adapter[f"{layer}.lora_A.weight"]
+        torch.testing.assert_close(merged[f"{layer}.weight"], start[f"{layer}.weight"] + delta)
+
+
+def test_tasks_that_the_clips_cannot_teach_are_named(clips, openreels):
+    run = ("train", "v4", "--data", clips, "--steps", "1", "--batch", "1", "--workdir", "run")
+    outcome = openreels(*run, "--part", "video-6", "--start-from", "pocket")
+    assert outcome.code == 0 and outcome.err == (
+        "openreels: warning: clips has no clips for video-reference: phase video-6 is trained on its other tasks.\n"
+    )
+    (still,) = [line for line in Path("clips.jsonl").read_text().splitlines() if "@it" not in line]
+    Path("clips.jsonl").write_text(still)
+    assert openreels("encode", "clips.jsonl", "-o", clips).code == 0
+    outcome = openreels(*run, "--part", "audio")
+    assert outcome.code == 2
+    assert outcome.err.endswith("phase audio has nothing to train on: there are no clips for text-to-audio.\n")
+
+
+def test_the_packages_weights_fit_their_preset():
+    """What `--start-from pocket` is."""
+    expected = {name: tuple(value.shape) for name, value in presets.pocket().build().state_dict().items()}
+    assert open_tensors(folder_of("pocket") / "transformer").shapes == expected
 
 
 @pytest.fixture

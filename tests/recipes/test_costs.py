@@ -7,7 +7,7 @@ import torch
 
 from openreels.hardware import GPUS, choose
 from openreels.nn.metering import flops_of, parameters_of, peak_of
-from openreels.recipes.costs import Costs, Size
+from openreels.recipes.costs import Costs, Size, costs_of
 from openreels.recipes.presets import preset
 from openreels.recipes.request_plan import Job, estimates
 from openreels.recipes.training_plan import Training, phase_cost, phase_costs
@@ -24,13 +24,13 @@ def small() -> Costs:
 
 @pytest.fixture(scope="module")
 def full() -> Costs:
-    return Costs(preset("full"))
+    return costs_of("full")
 
 
 @pytest.mark.parametrize("name", ["full", "full-hv1", "mid", "pocket"])
 def test_parameters_are_those_of_the_whole_model(name):
     """Added up from one or two layers of a kind; the whole has as many."""
-    assert Costs(preset(name)).total_parameters == parameters_of(preset(name).build("meta"))
+    assert costs_of(name).total_parameters == parameters_of(preset(name).build("meta"))
 
 
 @torch.no_grad()

@@ -34,11 +34,10 @@ def plan_request(
 ) -> None:
     """guidance: with negative prompt and cross-modal guidance, three branches instead of one. Raises ValueError."""
     from openreels.hardware import GPUS, choose
-    from openreels.recipes.costs import ASSUMPTIONS, Costs
-    from openreels.recipes.presets import preset
+    from openreels.recipes.costs import ASSUMPTIONS, costs_of
     from openreels.recipes.request_plan import Job, estimates
 
-    costs = Costs(preset(name))
+    costs = costs_of(name)
     job = Job.of(costs, resolution.lower(), duration, aspect, steps or STEPS, BRANCHES if guidance else 1)
     limit = float("inf") if ram is None else ram * GB
     found = estimates(job, GPUS[gpu], limit)
@@ -83,12 +82,11 @@ def request_facts(job: Job) -> dict[str, Any]:
 def plan_training(name: str, gpu: str, gpus: int, context: int, clips: int, price: float, as_json: bool) -> None:
     """All phases of the paper's schedule. Raises ValueError."""
     from openreels.hardware import GPUS
-    from openreels.recipes.costs import ASSUMPTIONS, Costs
-    from openreels.recipes.presets import preset
+    from openreels.recipes.costs import ASSUMPTIONS, costs_of
     from openreels.recipes.training_plan import Training, phase_costs
 
     training = Training(GPUS[gpu], gpus, context, clips, price)
-    costs = Costs(preset(name))
+    costs = costs_of(name)
     found = phase_costs(costs, training)
     if as_json:
         phases = [phase_facts(each, GPUS[gpu]) for each in found]

@@ -55,9 +55,10 @@ def train(
         typer.Option(metavar="N", parser=whole_number(0, 1024), help="Processes that render and draw ahead for a GPU."),
     ] = 0,
     start_from: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Exported weights to go on from, with --part of a stage.")
+        Path | None,
+        typer.Option(metavar="NAME|DIR", help="A whole model to go on from, with --part of a stage; v4: its weights."),
     ] = None,
-    export: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the finished weights there.")] = None,
+    export: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the finished model there.")] = None,
     preset: Annotated[
         str, typer.Option(metavar="NAME", help="v4: size of the model; see `openreels plan`.")
     ] = "pocket",
@@ -90,14 +91,13 @@ def train(
         raise Mistake("training needs a budget: --minutes or --steps; or --export, to write what is trained already")
 
     if recipe in PHASED_RECIPES:
-        if export is not None:
-            raise Mistake(f"--export is not for {recipe}: each phase leaves its weights in the work folder")
         check_device(device)
         train_in_phases(
             recipe,
             preset,
             data,
             processes,
+            export,
             workdir=workdir,
             part=part,
             steps=steps,
@@ -107,7 +107,7 @@ def train(
             seed=seed,
             device=device,
             context=context,
-            start_from=start_from,
+            start_from=located(start_from),
             lora_rank=lora,
             learns=tuple(learns.split(",")) if learns else None,
             audio_weight=audio_weight,
@@ -118,6 +118,7 @@ def train(
 
     chosen = import_module(RECIPES[recipe])
     plan = chosen.plan()
+    start_from = located(start_from)
     check_parts(plan, part, workdir, to_train, export is not None, start_from)
     check_device(device)
     for folder in (workdir if to_train else None, export):
@@ -189,6 +190,14 @@ def check_parts(
     if missing:
         wish = "--export" if to_export else f"--part {part}"
         raise Mistake(f"{wish} needs {', '.join(missing)}, not yet trained in {workdir}")
+
+
+def located(start_from: Path | None) -> Path | None:
+    """A folder, or one of the models that come with the package, by its name."""
+    from openreels.pipelines.registry import available, find
+
+    known = {card.name for card in available()}
+    return find(str(start_from)) if str(start_from) in known else start_from
 
 
 def check_device(device: str) -> None:

@@ -13,11 +13,8 @@ import copy
 import fnmatch
 import json
 import re
-import secrets
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,6 +26,7 @@ from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from openreels.media.folders import new_folder
 from openreels.models.checkpoint import TensorSource, open_tensors, read_json
 from openreels.models.hunyuan_keys import CHANGES, SOURCES, Source, transformer_config
 from openreels.models.key_map import some_of
@@ -185,7 +183,7 @@ def write_warm_start(
         return _ours(mapped, [plan.tensors.tensor(key, device) for key in plan.theirs[mapped]], state[name].shape)
 
     done = 0
-    with _new_folder(folder, split.metadata["total_size"]) as part:
+    with new_folder(folder, split.metadata["total_size"]) as part:
         plan.model.save_config(part)
         for file, names in split.filename_to_tensors.items():
             shard = {}
@@ -220,21 +218,3 @@ class _Fresh:
                 module.reset_parameters()
             self.latest = owner, module
         return self.latest[1].state_dict()[leaf]
-
-
-@contextmanager
-def _new_folder(folder: Path, size: int) -> Iterator[Path]:
-    """A folder to fill beside `folder`, whose name it takes at the end; it vanishes if anything fails."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} holds something already: give the name of a new folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder.parent).free
-    if free < size:
-        raise ValueError(f"the weights take {size / 1e9:.1f} GB, and {folder.parent} has {free / 1e9:.1f} GB left")
-    part = folder.with_name(f".{secrets.token_hex(8)}.part")
-    part.mkdir()
-    try:
-        yield part
-        part.replace(folder)
-    finally:  # also after Ctrl-C; after the rename there is nothing left to remove
-        shutil.rmtree(part, ignore_errors=True)

@@ -29,7 +29,9 @@ __all__ = [
 ]
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
-SMALL = 512  # tokens up to which plain matrix products beat SDPA's CPU backward (1.35x at 100 tokens, docs/log.md)
+# Tokens up to which plain matrix products beat SDPA on a CPU where gradients are wanted: its backward is slow there (1.35x
+# at 100 tokens); its forward alone is two to three times as fast as the products (docs/log.md).
+SMALL = 512
 
 
 def reference_attention(q_BNHd: Tensor, k_BKHd: Tensor, v_BKHd: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -49,7 +51,9 @@ def attention(q_BNHd: Tensor, k_BKHd: Tensor, v_BKHd: Tensor, bias: Tensor | Non
 
 def local_attention(q_BNHd: Tensor, k_BKHd: Tensor, v_BKHd: Tensor, bias: Tensor | None = None) -> Tensor:
     """Attention by the fastest exact way for this device and size; parity with the reference is a test."""
-    if q_BNHd.device.type == "cpu" and max(q_BNHd.shape[1], k_BKHd.shape[1]) <= SMALL:
+    small = max(q_BNHd.shape[1], k_BKHd.shape[1]) <= SMALL
+    learns = torch.is_grad_enabled() and any(x.requires_grad for x in (q_BNHd, k_BKHd, v_BKHd))
+    if q_BNHd.device.type == "cpu" and small and learns:
         return reference_attention(q_BNHd, k_BKHd, v_BKHd, bias)
     if bias is not None:
         bias = bias.to(q_BNHd.dtype)

@@ -10,7 +10,9 @@ Legend: B batch, N query tokens, K key tokens, H heads, d head width.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -20,16 +22,35 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from openreels.nn.attention import attending_by
 
-__all__ = ["flops_of", "parameters_of", "peak_of"]
+__all__ = ["flops_by_part", "flops_of", "parameters_of", "peak_of"]
 
 
 def flops_of(compute: Callable[[], object]) -> int:
     """Of all matrix products of a call on meta tensors, a multiply-add as two."""
-    attention = FusedAttention()
+    return flops_by_part(compute, ())[0]
+
+
+def flops_by_part(compute: Callable[[], object], parts: Sequence[nn.Module]) -> tuple[int, list[int]]:
+    """As `flops_of`; and of these, those within each of the modules `parts`."""
+    attention, within = FusedAttention(), [0] * len(parts)
     # Masks, positions and tables are made on the meta device as well.
-    with torch.device("meta"), attending_by(attention), FlopCounterMode(display=False) as products:
+    with ExitStack() as stack:
+        stack.enter_context(torch.device("meta"))
+        stack.enter_context(attending_by(attention))
+        products = stack.enter_context(FlopCounterMode(display=False))
+
+        def so_far() -> int:
+            return products.get_total_flops() + attention.flops
+
+        for index, part in enumerate(parts):
+
+            def add(*_: object, index: int = index, sign: int = 1) -> None:
+                within[index] += sign * so_far()
+
+            stack.callback(part.register_forward_pre_hook(partial(add, sign=-1)).remove)
+            stack.callback(part.register_forward_hook(add).remove)
         compute()
-    return products.get_total_flops() + attention.flops
+        return so_far(), within
 
 
 def peak_of(compute: Callable[[], object]) -> int:

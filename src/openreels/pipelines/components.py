@@ -6,7 +6,7 @@ Components are named by class, as model_index.json names them, so nothing is imp
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import isqrt
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from openreels.codecs.video import VideoCodec
 from openreels.encoders.multimodal import SYSTEM_PROMPT, MultimodalEncoder
 from openreels.encoders.text import TextEncoder
 
-__all__ = ["adapted_audio", "adapted_text", "adapted_video", "check_fit", "loading_dtypes"]
+__all__ = ["accepted_classes", "adapted_audio", "adapted_text", "adapted_video", "check_fit", "loading_dtypes"]
 
 VIDEO_VAES = {
     "PocketVideoVAE": VideoCodec,
@@ -34,8 +34,18 @@ TEXT_ENCODERS = {
     "Qwen3VLModel": MultimodalEncoder,
     "Qwen2_5OmniThinkerModel": MultimodalEncoder,
 }
+# Eyes and ears of a multimodal text encoder.
+EYES = ("Qwen2VLImageProcessor", "Qwen2VLImageProcessorFast", "Qwen2VLImageProcessorPil")
+EARS = ("WhisperFeatureExtractor",)
 # Small (T5), or made and released in float32 (Wan): these compute in it whatever the machine does fastest.
 EXACT = ("T5EncoderModel", "AutoencoderKLWan")
+
+
+def accepted_classes(name: str) -> Collection[str] | None:
+    """Class names that a component may have; None: any, for it only has to go with another one (tokenizer)."""
+    vocoders = [codec.vocoder_class.__name__ for codec in AUDIO_VAES.values()]
+    tables = {"video_vae": VIDEO_VAES, "audio_vae": AUDIO_VAES, "vocoder": vocoders, "text_encoder": TEXT_ENCODERS}
+    return (tables | {"image_processor": EYES, "feature_extractor": EARS}).get(name)
 
 
 def adapter(table: Mapping[str, type], name: str, component: nn.Module) -> type:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from openreels.shots.cues import ANY_CUT, asked
 from openreels.shots.transition import choose_transition
 from openreels.tasks.making import making
 from openreels.tasks.window import Made, Model, Window
-from openreels.tasks.wording import worded
+from openreels.tasks.wording import perceived
 
 __all__ = ["Reel"]
 
@@ -35,10 +35,16 @@ __all__ = ["Reel"]
 BATCH, TOKENS = 16, 16_384
 
 
-def hash_folder(folder: Path) -> str:
-    """16 hex digits over all weights and configs: two folders with the same hash make the same clips."""
+def hash_folder(folder: Path, within: Collection[str] | None = None) -> str:
+    """16 hex digits over all weights and configs: two folders with the same hash make the same clips.
+
+    within: of the folder, these parts alone.
+    """
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json")):
+    files = sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json"))
+    for path in files:
+        if within is not None and path.relative_to(folder).parts[0] not in within:
+            continue
         digest.update(path.relative_to(folder).as_posix().encode())
         with path.open("rb") as file:
             while chunk := file.read(1 << 24):  # shards of a large model are larger than memory likes
@@ -195,14 +201,11 @@ class Reel:
         return results
 
     def _told(self, window: Window) -> tuple[str, dict[str, Clip]]:
-        """The prompt, and what of its media the text encoder can see and hear; of the rest it reads the name."""
+        """The prompt and the media that go to the text encoder."""
         encoder = self.pipeline.encoder
         if not isinstance(encoder, MultimodalEncoder):
             return window.prompt, {}
-        eyes = encoder.family.sees and encoder.image_processor is not None
-        ears = encoder.family.hears and encoder.feature_extractor is not None
-        media = {tag: clip for tag, clip in window.media.items() if (ears if clip.frames is None else eyes)}
-        return worded(window.prompt, media), media
+        return perceived(encoder, window.prompt, window.media)
 
     def recipe(self, request: Request) -> Recipe:
         """What its clip will carry: enough to make it again."""

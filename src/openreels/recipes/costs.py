@@ -20,13 +20,13 @@ from openreels import hardware
 from openreels.media.aspect import canvas_size
 from openreels.media.timing import audio_tokens, latent_frames, padded_frames, samples_for
 from openreels.models.v4 import SkyReelsV4Transformer
-from openreels.nn.metering import flops_of, parameters_of, peak_of
-from openreels.recipes.presets import Preset
+from openreels.nn.metering import flops_by_part, flops_of, parameters_of, peak_of
+from openreels.recipes.presets import Preset, preset
 from openreels.tasks.states import audio_state, video_state
 from openreels.training.stages import part_of
 from openreels.types import AudioShape, Context, VideoShape
 
-__all__ = ["ASSUMPTIONS", "BF16", "FLOAT32", "Cost", "Costs", "Size"]
+__all__ = ["ASSUMPTIONS", "BF16", "FLOAT32", "Cost", "Costs", "Size", "costs_of"]
 
 TEXT_TOKENS = 300  # of a structured caption
 ASSUMPTIONS = {**hardware.ASSUMPTIONS, "text_tokens": TEXT_TOKENS}
@@ -122,18 +122,23 @@ class Costs:
     def _polynomial(self, video: bool, audio: bool, references: bool, text: int) -> np.ndarray:
         """FLOPs of one sample: coefficients of `monomials`, which are whole numbers.
 
-        A quadratic in the tokens, by construction of the network; so six small sizes say all (a test compares).
+        A quadratic in the tokens, by construction of the network; so a few small sizes say all (a test compares).
         """
-        sizes = [(8, 4), (16, 4), (32, 4), (8, 12), (8, 20), (32, 20)]
+        joint = [(8, 4), (16, 4), (32, 4), (8, 12), (8, 20), (32, 20)]
+        sizes = joint if video and audio else [(8, 8), (16, 16), (32, 32)]
         rows, counted = [], []
         for tokens, sound in sizes:
             size = Size(
                 (1, 1, tokens) if video else None, sound if audio else 0, (1, 1, 4) if references else None, text
             )
             rows.append(monomials(size))
-            inputs = self._inputs(size, 1)
-            counted.append(self._added_up(lambda model, inputs=inputs: flops_of(lambda: forward(model, inputs))))
+            counted.append(self._counted_flops(size))
         return np.rint(np.linalg.lstsq(np.array(rows, dtype=np.float64), np.array(counted, dtype=np.float64))[0])
+
+    def _counted_flops(self, size: Size) -> int:
+        inputs = self._inputs(size, 1)
+        total, of_layers = flops_by_part(lambda: forward(self._one, inputs), list(self._one.layers))
+        return total + sum((n - 1) * flops for n, flops in zip(self.layers.values(), of_layers, strict=True))
 
     def _inputs(self, size: Size, batch: int) -> tuple:
         """Video, audio and context, bfloat16, on the meta device."""
@@ -162,11 +167,13 @@ class Costs:
         coefficients = self._polynomial(size.grid is not None, size.audio > 0, size.reference is not None, size.text)
         return batch * sum(int(c) * m for c, m in zip(coefficients, monomials(size), strict=True))
 
+    @cache  # noqa: B019
     def forward_bytes(self, size: Size, batch: int = 1) -> int:
         """Peak of activations during an evaluation without gradients, bfloat16; it does not grow with depth."""
         inputs = self._inputs(size, batch)
         return max(peak_of(lambda model=model: forward(model, inputs)) for model in self._two.values())
 
+    @cache  # noqa: B019
     def training_bytes(self, size: Size, batch: int = 1) -> int:
         """Peak of activations in a training step with every layer checkpointed: the inputs of all layers, and all that
         the largest layer and the ends of the model make, gradients of one layer of each kind included."""
@@ -240,6 +247,12 @@ class Costs:
         return Cost(
             round(sum(flops @ self._basis(tile) for tile in tiles)), round(working + (2 * pixels if tiled else 0))
         )
+
+
+@cache
+def costs_of(name: str) -> Costs:
+    """Of the preset with this name, counted once in a process. Raises ValueError for a name that is no preset."""
+    return Costs(preset(name))
 
 
 def _tiles(tokens: int) -> list[int]:

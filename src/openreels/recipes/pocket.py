@@ -199,12 +199,19 @@ def plan() -> TrainingPlan:
             *_cases(("video",), 0.1),
         ],
         minutes_share=0.2,
+        muon_lr=0.012,
+        adamw_lr=0.002,
+        text_rate=0.3,  # the sound's tower reads the same text, and hears nothing of this stage
     )
     everything = replace(
         joint,
         name="everything",
         starts_from={"video": "tasks", "audio": "joint", "cross": "joint"},
-        shares=[*_scaled(_with_stills(_clips(), 0.2), 0.4), *_cases(("video", "audio"), 0.6)],
+        shares=[
+            *_scaled(_with_stills(_clips(), 0.2), 0.45),
+            *_cases(("video",), 0.15, frames=1, shards=3),
+            *_cases(("video", "audio"), 0.4),
+        ],
         minutes_share=0.15,
     )
     return TrainingPlan(

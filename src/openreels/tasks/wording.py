@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from openreels.encoders.multimodal import MultimodalEncoder
 from openreels.media import Clip
 from openreels.prompts import PromptError, check_tags, parse
 from openreels.prompts.sounds import sentence
@@ -20,6 +21,7 @@ __all__ = [
     "kind_of",
     "named_place",
     "own_tags",
+    "perceived",
     "renamed",
     "sounds_sentence",
     "voice_sentence",
@@ -81,6 +83,14 @@ def worded(prompt: str, tags: Collection[str]) -> str:
         if mention.name not in tags:
             prompt = f"{prompt[: mention.span.start]}{mention.name}{prompt[mention.span.end :]}"
     return prompt
+
+
+def perceived(encoder: MultimodalEncoder, prompt: str, media: Mapping[str, Clip]) -> tuple[str, dict[str, Clip]]:
+    """The prompt, and what of its media the text encoder can see and hear; of the rest it reads the name."""
+    eyes = encoder.family.sees and encoder.image_processor is not None
+    ears = encoder.family.hears and encoder.feature_extractor is not None
+    media = {tag: clip for tag, clip in media.items() if (ears if clip.frames is None else eyes)}
+    return worded(prompt, media), media
 
 
 def followed(prompt: str, sentences: Sequence[str]) -> str:

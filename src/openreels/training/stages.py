@@ -77,6 +77,7 @@ class Stage:
     streams: which towers run ("video", "audio"); learns: which parts get gradients ("video", "audio", "cross", "text").
     "text" finishes the text encoder together with the pictures; in all other stages it is frozen. reads: it must then
     also say what a caption holds, so that it does not forget the words that the pictures have no use for.
+    text_rate: of the text encoder's learning rates, against the others'; small where frozen parts read its text too.
     starts_from: part -> the stage whose weights it starts with (none: freshly initialised).
     minutes_share: of a run's wall-clock budget. text_dropout, cross_dropout: share of samples without prompt / tie.
     reference_dropout: share of steps on cases without their references.
@@ -91,6 +92,7 @@ class Stage:
     muon_lr: float
     adamw_lr: float
     reads: bool = False
+    text_rate: float = 1.0
     times: TimeSampling = TimeSampling()
     text_dropout: float = 0.1
     cross_dropout: float = 0.1
@@ -163,7 +165,13 @@ class StageTask(Task):
             self.modules["heads"] = self.heads
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(part_of(name) in stage.learns and self._reached(name))
-        self.optimizers = muon_and_adamw(self.modules.values(), muon_lr=stage.muon_lr, adamw_lr=stage.adamw_lr)
+        rates = {"muon_lr": stage.muon_lr, "adamw_lr": stage.adamw_lr}
+        if stage.text_rate == 1.0:
+            self.optimizers = muon_and_adamw(self.modules.values(), **rates)
+        else:
+            others = [module for name, module in self.modules.items() if name != "encoder"]
+            slower = {name: rate * stage.text_rate for name, rate in rates.items()}
+            self.optimizers = [*muon_and_adamw(others, **rates), *muon_and_adamw([encoder.model], **slower)]
         weights = torch.tensor([share.weight for share in stage.shares])
         self.cumulative = (weights / weights.sum()).cumsum(0)
 

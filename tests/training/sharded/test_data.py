@@ -140,11 +140,38 @@ def test_what_does_not_fit_is_refused(cached, tmp_path):
     writer = LatentWriter(tmp_path, torch.zeros(1, 12))
     writer.add(torch.zeros(1, 12), torch.zeros(6, 4), (1, 2, 3))
     writer.close()
-    with pytest.raises(ValueError, match="no clips for text-to-video of phase video-2"):
-        CachedData(tmp_path).source(PHASES[1], tmp_path, 1, 0)
+    audio = next(phase for phase in PHASES if phase.name == "audio")
+    with pytest.raises(ValueError, match="no clips for text-to-audio of phase audio"):
+        CachedData(tmp_path).source(audio, tmp_path, 1, 0)
     with pytest.raises(ValueError, match="same tokens and references"):
         samples = [random_sample(0, references=count) for count in (0, 3)]
         collate(samples, UniformTimes(), 0.0, [torch.Generator(), torch.Generator()])
+
+
+def test_tasks_without_clips_are_left_out(tmp_path):
+    writer = LatentWriter(tmp_path, torch.zeros(1, 12))
+    writer.add(torch.zeros(1, 12), torch.zeros(6, 4), (1, 2, 3))
+    writer.close()
+    data, phase = CachedData(tmp_path), every_task()
+    assert [task for task in TASKS if task not in data.lacks(phase)] == ["text-to-image", "image-inpainting"]
+    samples = [data.source(phase, tmp_path, 1, 0).micro_batch(step, 0)[0] for step in range(20)]
+    assert {bool(sample.video.blank.mask_BN1.any()) for sample in samples} == {False, True}
+
+
+def test_a_folder_is_written_on(tmp_path):
+    for made_by, source in (("one", "a"), ("one", "b")):
+        writer = LatentWriter(tmp_path, torch.zeros(1, 12), made_by=made_by)
+        writer.add(torch.full((1, 12), float(ord(source))), torch.zeros(6, 4), (1, 2, 3), source=source)
+        writer.close()
+    assert [entry.source for entry in CachedData(tmp_path).entries] == ["a", "b"]
+
+    writer = LatentWriter(tmp_path, torch.zeros(1, 12), made_by="one")
+    writer.keep({"b"})
+    writer.close()
+    (sample,) = CachedData(tmp_path).source(every_task(text_dropout=0.0), tmp_path, 1, 0).micro_batch(0, 0)
+    assert (sample.context.hidden_BLD == ord("b")).all()
+    with pytest.raises(ValueError, match="holds latents of one, not of two"):
+        LatentWriter(tmp_path, torch.zeros(1, 12), made_by="two")
 
 
 def test_the_world_has_samples_for_every_task(parts, tmp_path):

@@ -10,7 +10,7 @@ from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.recipes.v4_phases import PHASES
 from openreels.training.loop import Interrupted
 from openreels.training.sharded.cached import CachedData, LatentWriter
-from openreels.training.sharded.launch import PhasePlan, PhaseRun, train_phases
+from openreels.training.sharded.launch import PhasePlan, PhaseRun, furthest, train_phases, write_trained
 from openreels.training.stages import part_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -84,6 +84,19 @@ def test_a_phase_goes_on_after_its_minutes(plan, tmp_path):
         train_phases(plan, run)
     train_phases(plan, replace(run, minutes=None))
     assert (tmp_path / "video-1" / "step-000002").is_dir()
+
+
+def test_the_furthest_weights_of_every_part_make_the_model(life, plan, tmp_path):
+    run = PhaseRun(life)
+    assert set(furthest(plan, run).values()) == {"sft-2"}
+    assert set(furthest(plan, replace(run, part="joint")).values()) == {"joint"}
+    assert furthest(plan, replace(run, part="video-4")) == {"video": "video-4"}
+    parts = furthest(plan, replace(run, part="audio"))
+    assert parts == {"video": "video-6", "audio": "audio"}
+    write_trained(plan, replace(run, part="audio"), tmp_path / "towers")
+    trained = {part: weights(life, phase) for part, phase in parts.items()}
+    for name, value in SkyReelsV4Transformer.from_pretrained(tmp_path / "towers").named_parameters():
+        assert torch.equal(value, trained.get(part_of(name), trained["video"])[name]), name
 
 
 def test_refusals_name_what_is_wrong(plan, tmp_path):

@@ -1,6 +1,6 @@
 """Latents of any data set, encoded beforehand: a folder of safetensors shards with an index.
 
-    index.json                what each clip is: shard, grid, tokens, references, tasks
+    index.json                what each clip is: shard, grid, tokens, references, source; what made them
     00000.safetensors ...     "7.video" (N, C), "7.audio" (A, C), "7.context" (L, D), "7.references" (R, C) of clip 7
     empty.safetensors         the context of the empty prompt, "context" (L, D): what a dropped prompt becomes
 
@@ -12,10 +12,11 @@ Legend: N video tokens, A audio tokens, R reference tokens, C channels, L text t
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -38,17 +39,26 @@ Grid = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Entry:
-    """One clip.
+    """One clip. shard, number: the file, and what its tensors are called there.
 
     grid: latent frames, rows, columns; None: sound alone. audio_tokens: 0: no sound. latent_frames: of a video as long
-    as the sound, which sets the sound's positions. references: their grids, stored in this order.
+    as the sound, which sets the sound's positions. references: their grids, stored in this order. source: what it was
+    made of, for whoever goes on writing.
     """
 
     shard: int
+    number: int
     grid: Grid | None
     audio_tokens: int
     latent_frames: float
     references: tuple[Grid, ...] = ()
+    source: str = ""
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Entry:
+        """Of what JSON has made of it."""
+        grid = None if fields["grid"] is None else tuple(fields["grid"])
+        return cls(**{**fields, "grid": grid, "references": tuple(map(tuple, fields["references"]))})
 
     def serves(self, task: str) -> bool:
         """Whether the clip has what the task needs."""
@@ -60,16 +70,40 @@ class Entry:
         return all(has[stream] for stream in wanted.streams) and still == wanted.still and refers
 
 
-class LatentWriter:
-    """Writes a folder of cached latents; it can be read after `close()`."""
+def _read_index(folder: Path) -> dict:
+    index = json.loads((folder / "index.json").read_text())
+    if index.get("format") != FORMAT:
+        raise ValueError(f"{folder / 'index.json'} has format {index.get('format')}, and this reads {FORMAT}")
+    return index
 
-    def __init__(self, folder: Path, empty_context_LD: Tensor, clips_per_shard: int = 256):
-        self.folder, self.clips_per_shard = folder, clips_per_shard
+
+class LatentWriter:
+    """Writes a folder of cached latents, whose index grows with every shard; a clip counts when its shard is written.
+
+    made_by: what decides the latents besides their clips. With it, a folder of the same is written on, behind what it
+    holds (`entries`); without, it is begun anew. Raises ValueError where the folder was made by something else.
+    """
+
+    def __init__(self, folder: Path, empty_context_LD: Tensor, clips_per_shard: int = 256, made_by: str = ""):
+        self.folder, self.clips_per_shard, self.made_by = folder, clips_per_shard, made_by
         self.entries: list[Entry] = []
         self.tensors: dict[str, Tensor] = {}
         self.widths: dict[str, int] = {"context": empty_context_LD.shape[-1]}
+        if made_by and (folder / "index.json").is_file():
+            index = _read_index(folder)
+            if index["made_by"] != made_by:
+                raise ValueError(f"{folder} holds latents of {index['made_by'] or 'another make'}, not of {made_by}")
+            self.entries, self.widths = [Entry.of(clip) for clip in index["clips"]], index["widths"]
+        # Names are not used again, whatever `keep` has forgotten.
+        self.shard = 1 + max((entry.shard for entry in self.entries), default=-1)
+        self.number = 1 + max((entry.number for entry in self.entries), default=-1)
+        self.pending = 0
         folder.mkdir(parents=True, exist_ok=True)
         self._save({"context": empty_context_LD}, "empty")
+
+    def keep(self, sources: Collection[str]) -> None:
+        """Forgets the clips of any other source; the files with their latents stay."""
+        self.entries = [entry for entry in self.entries if entry.source in sources]
 
     def add(
         self,
@@ -80,11 +114,13 @@ class LatentWriter:
         latent_frames: float | None = None,
         references_NC: Sequence[Tensor] = (),
         reference_grids: Sequence[Grid] = (),
+        source: str = "",
     ) -> None:
         """One clip; latents are stored as bfloat16.
 
         grid: latent frames, rows, columns of the video. latent_frames: of a video as long as the sound, needed where
-        there is only sound (21 for 218 tokens, the paper's example). Raises ValueError where one contradicts another.
+        there is only sound (21 for 218 tokens, the paper's example). source: kept in the index.
+        Raises ValueError where one contradicts another.
         """
         latent_frames = grid[0] if latent_frames is None and grid is not None else latent_frames
         if latent_frames is None:
@@ -104,25 +140,24 @@ class LatentWriter:
             kind = "video" if name == "references" else name
             if self.widths.setdefault(kind, part.shape[-1]) != part.shape[-1]:
                 raise ValueError(f"{name}: {part.shape[-1]} channels, where clips before had {self.widths[kind]}")
-            self.tensors[f"{len(self.entries)}.{name}"] = part.to(torch.bfloat16).contiguous()
+            self.tensors[f"{self.number}.{name}"] = part.to(torch.bfloat16).contiguous()
         audio_tokens = 0 if audio_AC is None else len(audio_AC)
-        shard = len(self.entries) // self.clips_per_shard
-        self.entries.append(Entry(shard, grid, audio_tokens, latent_frames, tuple(reference_grids)))
-        if len(self.entries) % self.clips_per_shard == 0:
-            self._flush()
+        grids = tuple(reference_grids)
+        self.entries.append(Entry(self.shard, self.number, grid, audio_tokens, latent_frames, grids, source))
+        self.number, self.pending = self.number + 1, self.pending + 1
+        if self.pending == self.clips_per_shard:
+            self.close()
 
     def close(self) -> None:
-        """Writes the last shard and, when all else is there, the index."""
-        self._flush()
-        index = {"format": FORMAT, "widths": self.widths, "clips": [asdict(entry) for entry in self.entries]}
+        """Writes what is not written yet, then the index."""
+        if self.tensors:
+            self._save(self.tensors, f"{self.shard:05d}")
+            self.tensors, self.pending, self.shard = {}, 0, self.shard + 1
+        clips = [asdict(entry) for entry in self.entries]
+        index = {"format": FORMAT, "made_by": self.made_by, "widths": self.widths, "clips": clips}
         temporary = self.folder / ".index.json.tmp"
         temporary.write_text(json.dumps(index))
         temporary.replace(self.folder / "index.json")
-
-    def _flush(self) -> None:
-        if self.tensors:
-            self._save(self.tensors, f"{self.entries[-1].shard:05d}")
-            self.tensors = {}
 
     def _save(self, tensors: dict[str, Tensor], name: str) -> None:
         temporary = self.folder / f".{name}.tmp"
@@ -142,17 +177,22 @@ class CachedData:
 
     @cached_property
     def index(self) -> dict:
-        index = json.loads((self.folder / "index.json").read_text())
-        if index.get("format") != FORMAT:
-            raise ValueError(f"{self.folder / 'index.json'} has format {index.get('format')}, and this reads {FORMAT}")
-        return index
+        return _read_index(self.folder)
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        return [Entry.of(clip) for clip in self.index["clips"]]
+
+    def lacks(self, phase: Phase) -> list[str]:
+        """Tasks of the phase that no clip serves."""
+        return [task for task in phase.shares if not any(entry.serves(task) for entry in self.entries)]
 
     def sizes(self) -> tuple[int, int, int]:
         """Channels of video and audio latents (1 where there are none), width of the context."""
         return tuple(self.index["widths"].get(name, 1) for name in ("video", "audio", "context"))
 
     def source(self, phase: Phase, workdir: Path, micro_batch: int, seed: int) -> CachedSource:
-        """Raises ValueError where the folder has no clip for a task of the phase."""
+        """Tasks that no clip serves are left out; the others take their share. Raises ValueError where none is left."""
         return CachedSource(self, phase, micro_batch, seed)
 
 
@@ -162,27 +202,25 @@ class CachedSource:
     def __init__(self, data: CachedData, phase: Phase, micro_batch: int, seed: int):
         self.folder, self.phase, self.size, self.seed = data.folder, phase, micro_batch, seed
         self.video_channels, self.audio_channels, _ = data.sizes()
-        self.entries = [
-            Entry(**(clip | {"grid": _grid(clip["grid"]), "references": tuple(map(_grid, clip["references"]))}))
-            for clip in data.index["clips"]
-        ]
+        self.entries = data.entries
+        lacking = data.lacks(phase)
+        self.shares = {task: share for task, share in phase.shares.items() if task not in lacking}
+        if not self.shares:
+            raise ValueError(f"{data.folder} has no clips for {', '.join(lacking)} of phase {phase.name}")
         # Clips of one shape, for each task: a micro-batch takes them from one of these lists.
-        self.buckets = {task: self._buckets_of(task) for task in phase.shares}
-        missing = [task for task, buckets in self.buckets.items() if not buckets]
-        if missing:
-            raise ValueError(f"{data.folder} has no clips for {', '.join(missing)} of phase {phase.name}")
+        self.buckets = {task: self._buckets_of(task) for task in self.shares}
 
     def _buckets_of(self, task: str) -> list[list[int]]:
         buckets: dict[tuple, list[int]] = {}
-        for number, entry in enumerate(self.entries):
+        for index, entry in enumerate(self.entries):
             if entry.serves(task):
                 references = entry.references if TASKS[task].reference else ()
                 shape = entry.grid, entry.audio_tokens, entry.latent_frames, references
-                buckets.setdefault(shape, []).append(number)
+                buckets.setdefault(shape, []).append(index)
         return list(buckets.values())
 
     def micro_batch(self, step: int, number: int) -> list[Sample]:
-        task = draw_task(self.phase.shares, self.seed, self.phase.name, step, number)
+        task = draw_task(self.shares, self.seed, self.phase.name, step, number)
         buckets = self.buckets[task]
         draw = step_generator(self.seed, f"{self.phase.name}/cached", (step << 12) + number)
         clips = buckets[int(torch.multinomial(torch.tensor([float(len(b)) for b in buckets]), 1, generator=draw))]
@@ -190,35 +228,31 @@ class CachedSource:
         dropped = (torch.rand(self.size, generator=draw) < self.phase.chosen.text_dropout).tolist()
         return [self._sample(task, clips[i], drop, draw) for i, drop in zip(chosen, dropped, strict=True)]
 
-    def _sample(self, task_name: str, number: int, dropped: bool, draw: torch.Generator) -> Sample:
-        entry, task = self.entries[number], TASKS[task_name]
+    def _sample(self, task_name: str, index: int, dropped: bool, draw: torch.Generator) -> Sample:
+        entry, task = self.entries[index], TASKS[task_name]
         shard = _opened(self.folder / f"{entry.shard:05d}.safetensors")
         prompt = _opened(self.folder / "empty.safetensors").get_tensor("context") if dropped else None
-        context_1LD = (shard.get_tensor(f"{number}.context") if prompt is None else prompt)[None].float()
+        context_1LD = (shard.get_tensor(f"{entry.number}.context") if prompt is None else prompt)[None].float()
         context = Context(context_1LD, torch.ones(context_1LD.shape[:2], dtype=torch.bool))
         video = audio = None
         if "video" in task.streams:
-            data_NC = shard.get_tensor(f"{number}.video").float()
+            data_NC = shard.get_tensor(f"{entry.number}.video").float()
             blank = video_task(task, data_NC, _video_shape(entry.grid, self.video_channels), draw)
             if task.reference:
                 sizes = [frames * rows * columns for frames, rows, columns in entry.references]
-                references = shard.get_tensor(f"{number}.references").float().split(sizes)
+                references = shard.get_tensor(f"{entry.number}.references").float().split(sizes)
                 blank = with_references(blank, references, entry.references)
             video = Target(blank, data_NC[None])
         if "audio" in task.streams:
             shape = AudioShape(0, 0, entry.audio_tokens, self.audio_channels)
             blank = audio_state(shape, entry.latent_frames, 1)
-            audio = Target(blank, shard.get_tensor(f"{number}.audio")[None].float())
+            audio = Target(blank, shard.get_tensor(f"{entry.number}.audio")[None].float())
         return Sample(context, video, audio)
 
 
 @lru_cache(maxsize=64)
 def _opened(path: Path):
     return safe_open(path, "pt")
-
-
-def _grid(sizes: Sequence[int] | None) -> Grid | None:
-    return None if sizes is None else tuple(sizes)
 
 
 def _video_shape(grid: Grid, channels: int) -> VideoShape:

@@ -1,11 +1,11 @@
-"""Phases one after another, on the processes torchrun has started or on processes of our own."""
+"""Phases one after another, on the processes torchrun has started or on processes of our own; what they leave."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -13,18 +13,21 @@ from typing import Protocol
 import torch
 from torch import multiprocessing
 
+from openreels.media.folders import link_tree
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.training.loop import Interrupted
 from openreels.training.plan import leave_with_parent
 from openreels.training.sharded.layout import Layout, distributed, started_by_torchrun
-from openreels.training.sharded.lora import add_lora, lora_config
+from openreels.training.sharded.lora import add_lora, load_lora, lora_config, merge_lora
 from openreels.training.sharded.phases import Phase
 from openreels.training.sharded.samples import Source
 from openreels.training.sharded.sharding import export_adapter, export_weights, freeze, shard
 from openreels.training.sharded.trainer import ShardedTrainer, TrainerConfig, video_listens
 from openreels.training.stages import part_of
 
-__all__ = ["Data", "PhasePlan", "PhaseRun", "train_phases"]
+__all__ = ["Data", "PhasePlan", "PhaseRun", "check", "furthest", "train_phases", "write_trained"]
+
+PARTS = ("video", "audio", "cross")
 
 
 class Data(Protocol):
@@ -32,16 +35,22 @@ class Data(Protocol):
 
     def sizes(self) -> tuple[int, int, int]: ...
 
+    def lacks(self, phase: Phase) -> Sequence[str]: ...
+
     def source(self, phase: Phase, workdir: Path, micro_batch: int, seed: int) -> Source: ...
 
 
 @dataclass(frozen=True)
 class PhasePlan:
-    """What is trained, on what. transformer: arguments of `SkyReelsV4Transformer`."""
+    """What is trained, on what. transformer: arguments of `SkyReelsV4Transformer`. data: None is enough to export."""
 
     phases: tuple[Phase, ...]
     transformer: Mapping[str, object]
-    data: Data
+    data: Data | None
+
+    def chosen(self, name: str | None) -> tuple[Phase, ...]:
+        """The one of that name; None: all. Raises ValueError where there is none."""
+        return (self.phase(name),) if name else self.phases
 
     def phase(self, name: str) -> Phase:
         """Raises ValueError where there is none of that name."""
@@ -109,15 +118,16 @@ def check(plan: PhasePlan, run: PhaseRun) -> None:
     """Raises ValueError, FileNotFoundError."""
     if run.steps is None and run.minutes is None:
         raise ValueError("training needs a budget: steps or minutes")
-    phases = (plan.phase(run.part),) if run.part else plan.phases
+    phases = plan.chosen(run.part)
     wanted = tuple(plan.transformer[name] for name in ("video_channels", "audio_channels", "text_dim"))
     if (found := plan.data.sizes()) != wanted:
         names = "channels of video latents, of audio latents, width of the context"
         raise ValueError(f"the data do not fit the model: {names} are {found}, and the model needs {wanted}")
-    if run.start_from is not None and not (transformer_in(run.start_from) / "config.json").is_file():
-        raise ValueError(f"weights to start from must be a folder with a transformer, not {str(run.start_from)!r}")
+    _check_start(run)
     for phase in phases:
         settings_of(run, phase)
+        if len(lacking := plan.data.lacks(phase)) == len(phase.shares):
+            raise ValueError(f"phase {phase.name} has nothing to train on: there are no clips for {', '.join(lacking)}")
     if run.start_from is None and run.part:
         for source in {*phases[0].chosen.starts_from.values()}:
             if not weights_of(run.workdir, source).is_dir():
@@ -127,8 +137,17 @@ def check(plan: PhasePlan, run: PhaseRun) -> None:
                 )
 
 
+def _check_start(run: PhaseRun) -> None:
+    if run.start_from is not None and not (transformer_in(run.start_from) / "config.json").is_file():
+        raise ValueError(f"weights to start from must be a folder with a transformer, not {str(run.start_from)!r}")
+
+
 def weights_of(workdir: Path, phase: str) -> Path:
     return workdir / f"{phase}-weights"
+
+
+def adapter_of(workdir: Path, phase: str) -> Path:
+    return workdir / f"{phase}-adapter"
 
 
 def transformer_in(folder: Path) -> Path:
@@ -151,7 +170,7 @@ def _worker(rank: int, processes: int, threads: int, store: str, stopped, plan: 
 def _train(plan: PhasePlan, run: PhaseRun) -> None:
     """Runs in every process alike."""
     layout, began = Layout.of(run.device, run.context), time.monotonic()
-    for phase in (plan.phase(run.part),) if run.part else plan.phases:
+    for phase in plan.chosen(run.part):
         left = None if run.minutes is None else run.minutes - (time.monotonic() - began) / 60
         train_phase(plan, replace(run, minutes=left), phase, layout)
 
@@ -182,7 +201,7 @@ def train_phase(plan: PhasePlan, run: PhaseRun, phase: Phase, layout: Layout) ->
     trainer.run()
     trainer.ema.swap()
     if adapter is not None:
-        export_adapter(model, layout, run.workdir / f"{phase.name}-adapter", adapter)
+        export_adapter(model, layout, adapter_of(run.workdir, phase.name), adapter)
     else:
         export_weights(model, layout, weights_of(run.workdir, phase.name), torch.float32)
 
@@ -224,7 +243,7 @@ def started(plan: PhasePlan, run: PhaseRun, phase: Phase) -> SkyReelsV4Transform
     torch.manual_seed(run.seed)
     model = SkyReelsV4Transformer(**plan.transformer)
     if run.start_from is not None:
-        _copy(model, transformer_in(run.start_from), ("video", "audio", "cross"))
+        _copy(model, transformer_in(run.start_from), PARTS)
     for part, source in phase.chosen.starts_from.items():
         if (folder := weights_of(run.workdir, source)).is_dir():
             _copy(model, folder, (part,))
@@ -239,3 +258,41 @@ def _copy(model: SkyReelsV4Transformer, folder: Path, parts: tuple[str, ...]) ->
     for name, value in theirs.items():
         if part_of(name) in parts:
             ours[name].data.copy_(value)
+
+
+def furthest(plan: PhasePlan, run: PhaseRun) -> dict[str, str]:
+    """Part -> the last phase that has trained it in the work folder, `run.part` at most.
+
+    Of a LoRA run all that the last phase learns: an adapter goes onto what its run started from, not onto another one.
+    Raises ValueError for a start that is no model, FileNotFoundError where nothing is trained.
+    """
+    _check_start(run)
+    folder_of = weights_of if run.lora_rank is None else adapter_of
+    until = plan.phases.index(plan.phase(run.part)) + 1 if run.part else len(plan.phases)
+    finished = [phase for phase in plan.phases[:until] if folder_of(run.workdir, phase.name).is_dir()]
+    if not finished or run.part not in (None, finished[-1].name):
+        what = "weights" if run.lora_rank is None else "adapter"
+        raise FileNotFoundError(f"there is nothing to export: {run.workdir} holds no {what} of {run.part or 'a phase'}")
+    if run.lora_rank is not None:
+        finished = finished[-1:]
+    return {part: phase.name for phase in finished for part in phase.chosen.learns}
+
+
+def write_trained(plan: PhasePlan, run: PhaseRun, folder: Path) -> None:
+    """The transformer of `furthest` as a diffusers folder: averaged weights, or the adapter merged into its start."""
+    parts = furthest(plan, run)
+    if run.lora_rank is not None:
+        (phase,) = {*parts.values()}
+        model = started(plan, run, plan.phase(phase))
+        load_lora(model, adapter_of(run.workdir, phase))
+        merge_lora(model)
+        model.save_pretrained(folder, max_shard_size="5GB")
+    elif len({*parts.values()}) == 1:
+        link_tree(weights_of(run.workdir, parts.popitem()[1]), folder)
+    else:
+        # Towers that no joint phase has put together yet. What neither has trained is alike in both.
+        (_, first), *others = parts.items()
+        model = SkyReelsV4Transformer.from_pretrained(weights_of(run.workdir, first))
+        for part, phase in others:
+            _copy(model, weights_of(run.workdir, phase), (part,))
+        model.save_pretrained(folder, max_shard_size="5GB")

@@ -49,6 +49,10 @@ class WorldData:
         codecs, encoder = load_components(self.components)
         return codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width
 
+    def lacks(self, phase: Phase) -> list[str]:
+        """The world has clips for every task."""
+        return []
+
     def source(self, phase: Phase, workdir: Path, micro_batch: int, seed: int) -> WorldSource:
         """Builds what latents are missing under `workdir`, all processes together."""
         codecs, encoder = load_components(self.components)

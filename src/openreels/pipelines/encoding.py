@@ -1,0 +1,49 @@
+"""The parts of a model that turn clips and captions into what its transformer is trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from openreels.codecs.audio import AudioCodec
+from openreels.codecs.video import VideoCodec
+from openreels.encoders.multimodal import MultimodalEncoder
+from openreels.encoders.text import TextEncoder
+from openreels.models.v4 import SkyReelsV4Transformer
+from openreels.nn.precision import fastest_dtype
+from openreels.pipelines.components import loading_dtypes
+from openreels.pipelines.reel import hash_folder
+from openreels.pipelines.v4 import SkyReelsV4Pipeline
+
+__all__ = ["EncodingParts", "load_encoding_parts"]
+
+DECIDING = ("video_vae", "audio_vae", "text_encoder", "tokenizer", "image_processor", "feature_extractor")
+
+
+@dataclass(frozen=True)
+class EncodingParts:
+    """weight_hash: of all that decides the latents; training the transformer leaves it as it is."""
+
+    video: VideoCodec
+    audio: AudioCodec
+    text: TextEncoder | MultimodalEncoder
+    weight_hash: str
+
+
+def load_encoding_parts(folder: Path, device: str = "cpu") -> EncodingParts:
+    """From a V4 model in diffusers' layout, whose transformer's weights are not read.
+
+    Raises OSError and ValueError where a part is missing or does not fit.
+    """
+    config = SkyReelsV4Transformer.load_config(folder / "transformer")
+    with torch.device("meta"):  # its sizes are needed to see that the parts fit, its weights are not
+        transformer = SkyReelsV4Transformer.from_config(config)
+    dtypes = loading_dtypes(folder, fastest_dtype(device))
+    pipeline = SkyReelsV4Pipeline.from_pretrained(folder, transformer=transformer, dtype=dtypes, local_files_only=True)
+    for part in (pipeline.video_vae, pipeline.audio_vae, pipeline.text_encoder):
+        part.to(device)
+    return EncodingParts(
+        pipeline.video_codec, pipeline.audio_codec, pipeline.encoder, hash_folder(folder, within=DECIDING)
+    )
