@@ -40,9 +40,9 @@ def pocket(weights, monkeypatch) -> Pocket:
     pocket = Pocket(weights)
     load = Reel.from_pretrained.__func__
 
-    def counted(cls: type[Reel], folder: Path, name: str | None = None, device: str = "cpu") -> Reel:
+    def counted(cls: type[Reel], folder: Path, *arguments) -> Reel:
         pocket.loads.append(folder)
-        return load(cls, folder, name, device)
+        return load(cls, folder, *arguments)
 
     monkeypatch.setattr(Reel, "from_pretrained", classmethod(counted))
     for module in (registry, loading):

@@ -10,14 +10,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from openreels.media import Clip
 from openreels.models.checkpoint import open_tensors
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.pipelines.registry import folder_of
 from openreels.recipes import RECIPES, pocket, presets, v4_phases
-from openreels.training import latents
+from openreels.training import latents, text_encoder
 from openreels.training.sharded.world_data import WorldData
 
 BUDGET = ("--steps", "1")
@@ -106,7 +106,8 @@ def test_a_gpu_that_is_not_there(openreels):
     assert outcome.err == "openreels: --device cuda needs a GPU that torch can use, and there is none.\n"
 
 
-def test_one_part_is_interrupted_and_goes_on(openreels):
+def test_one_part_is_interrupted_and_goes_on(openreels, monkeypatch):
+    monkeypatch.setattr(text_encoder, "CAPTIONS", 400)
     part = ("train", "pocket", "--part", "text_encoder", "--workdir", "run")
     outcome = openreels(*part, "--steps", "1000", "--minutes", "0.0001")
     assert (outcome.code, outcome.err) == (0, "")
@@ -214,6 +215,26 @@ def test_an_adapter_is_exported_merged_into_its_start(clips, pocket, openreels):
     for layer in layers:
         delta = adapter[f"{layer}.lora_B.weight"] @ adapter[f"{layer}.lora_A.weight"]
         torch.testing.assert_close(merged[f"{layer}.weight"], start[f"{layer}.weight"] + delta)
+
+    # The same clip by the adapter on its model, without an export; and again from what the clip says of itself.
+    wish = ("a ball", "--duration", "1", "--steps", "1")
+    for model, output in (("out", "merged.mp4"), ("pocket+run/joint-adapter", "adapted.mp4"), ("pocket", "plain.mp4")):
+        outcome = openreels("generate", *wish, "-o", output, "--model", model)
+        assert (outcome.code, outcome.err) == (0, "")
+    frames = {name: Clip.open(f"{name}.mp4").frames for name in ("merged", "adapted", "plain")}
+    assert np.array_equal(frames["merged"], frames["adapted"])
+    assert not np.array_equal(frames["plain"], frames["adapted"])
+    assert openreels("replay", "adapted.mp4", "-o", "again.mp4").err == ""
+    assert Path("again.mp4").read_bytes() == Path("adapted.mp4").read_bytes()
+
+
+def test_an_adapter_that_is_not_there_or_does_not_fit(pocket, openreels):
+    outcome = openreels("generate", "a ball", "-o", "a.mp4", "--model", "pocket+nowhere")
+    assert outcome.code == 2 and "there is no adapter in nowhere" in outcome.err and not pocket.loads
+    Path("other").mkdir()
+    save_file({"layers.0.nothing.lora_A.weight": torch.zeros(2, 2)}, "other/pytorch_lora_weights.safetensors")
+    outcome = openreels("generate", "a ball", "-o", "a.mp4", "--model", "pocket+other")
+    assert outcome.code == 2 and "is of another model: layers.0.nothing.lora_A.weight" in outcome.err
 
 
 def test_tasks_that_the_clips_cannot_teach_are_named(clips, openreels):

@@ -331,6 +331,7 @@ def test_a_joint_step_reaches_every_parameter(tiny, modulation_rank):
     assert dead == []
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("shard_size", ["10GB", "50KB"])
 def test_saved_and_loaded_it_is_the_same_model(tiny, shaken, tmp_path, shard_size):
     shaken.save_pretrained(tmp_path, max_shard_size=shard_size)

@@ -66,8 +66,9 @@ def enhancing(
 
 def knows_captions(model: str) -> bool | None:
     """Whether a model has learned from structured captions; None for a hub id, of which nothing is known yet."""
-    from openreels.pipelines.registry import available, family
+    from openreels.pipelines.registry import adapted, available, family
 
+    model, _ = adapted(model)
     known = {card.name: card.capabilities.structured for card in available()}
     if model in known:
         return known[model]

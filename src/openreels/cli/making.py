@@ -92,9 +92,10 @@ def check_model(request: Request, model: str) -> Capabilities | None:
 
     None of a V3 model, and of a hub id: what that can do is known only when it has loaded; it checks for itself then.
     """
-    from openreels.pipelines.registry import V3, available, capabilities, family, find
+    from openreels.pipelines.registry import V3, adapted, available, capabilities, family, find
     from openreels.request import RequestError, check
 
+    model, _ = adapted(model)
     known = {card.name: card.capabilities for card in available()}
     if model in known:
         check(request, known[model], model, known)
@@ -156,15 +157,16 @@ def loaded(model: str, task: str | None = None) -> Reel:
     from safetensors import SafetensorError
 
     from openreels.pipelines import load
-    from openreels.pipelines.registry import available
+    from openreels.pipelines.registry import adapted, available
     from openreels.request import RequestError
 
     no_library_bars()
+    base, _ = adapted(model)
     try:
         return load(model, tasks=None if task is None else (task,))
     except (OSError, ValueError, SafetensorError) as error:  # huggingface_hub refuses a malformed id by a ValueError
-        if model not in {card.name for card in available()} and not Path(model).is_dir():
-            sentence = f"{model} is no folder here, and no model of that name came from the hub"
+        if base not in {card.name for card in available()} and not Path(base).is_dir():
+            sentence = f"{base} is no folder here, and no model of that name came from the hub"
         else:
             reason = str(error).partition("\n")[0].partition(". ")[0]
             sentence = f"the model {model} cannot be loaded: {reason or type(error).__name__}"

@@ -35,7 +35,9 @@ Guidance = Annotated[
 Negative = Annotated[str | None, typer.Option(metavar="TEXT", help="What not to see or hear.")]
 Size = Annotated[str | None, typer.Option(metavar="64p|480p|720p|...", help="Short side. (default: the model's)")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Model = Annotated[str, typer.Option(metavar="NAME", help="One that `models` lists, a folder, a hub id.")]
+Model = Annotated[
+    str, typer.Option(metavar="NAME[+LORA]", help="One that `models` lists, a folder, a hub id; with a LoRA's folder.")
+]
 Cache = Annotated[
     str | None, typer.Option(metavar="N", help="Compute one of N steps, extrapolate the rest: faster, less exact.")
 ]

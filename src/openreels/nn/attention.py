@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
-# Tokens up to which plain matrix products beat SDPA on a CPU where gradients are wanted: its backward is slow there (1.35x
-# at 100 tokens); its forward alone is two to three times as fast as the products (docs/log.md).
+# Tokens up to which plain matrix products beat SDPA on a CPU where gradients are wanted: its backward is slow there
+# (1.35x at 100 tokens); its forward alone is two to three times as fast as the products (docs/log.md).
 SMALL = 512
 
 

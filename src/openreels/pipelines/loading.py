@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from openreels.pipelines.reel import Reel
-from openreels.pipelines.registry import available, family, find, folder_of
+from openreels.pipelines.registry import adapted, available, family, find, folder_of
+from openreels.request import RequestError
 
 if TYPE_CHECKING:
     from openreels.pipelines.v3.reel import V3Reel
@@ -29,7 +30,7 @@ WEIGHTS = {"v2v-shot": "shot_transformer/*.safetensors*"}
 
 def load_reel(name: str, device: str | None = None, tasks: Collection[str] | None = None) -> Reel | V3Reel:
     """See `openreels.load`."""
-    folder = find(name)
+    folder, (base, adapter) = find(name), adapted(name)
     if isinstance(folder, str):
         from huggingface_hub import snapshot_download
 
@@ -37,9 +38,14 @@ def load_reel(name: str, device: str | None = None, tasks: Collection[str] | Non
         folder = Path(snapshot_download(folder, ignore_patterns=unused))
     device = device or best_device()
     if family(folder) == "v3":
+        if adapter is not None:
+            raise RequestError(f"adapters are for V4 models, and {base} is of SkyReels-V3")
         # Not before it is wanted: V3 is a leaf, and brings a second family of networks with it.
         from openreels.pipelines.v3.reel import V3Reel
 
         return V3Reel.from_pretrained(folder, name, device, tasks=tasks)
     shipped = {folder_of(card.name): card.name for card in available()}
-    return Reel.from_pretrained(folder, shipped.get(folder, name), device)
+    called = shipped.get(folder, base)
+    return Reel.from_pretrained(
+        folder, called if adapter is None else f"{called}+{adapter.absolute()}", device, adapter
+    )

@@ -15,6 +15,7 @@ from openreels.flow.sampling import Progress
 from openreels.media import Clip
 from openreels.media.recipe import Recipe
 from openreels.media.timing import samples_for
+from openreels.models.adapters import load_lora, merge_lora
 from openreels.nn.precision import fastest_dtype
 from openreels.pipelines.components import loading_dtypes
 from openreels.pipelines.long_form import resumable
@@ -63,13 +64,21 @@ class Reel:
         self.capabilities: Capabilities = offered(pipeline.config, pipeline.audio_codec.sample_rate)
 
     @classmethod
-    def from_pretrained(cls, folder: Path, name: str | None = None, device: str = "cpu") -> Reel:
-        """From a folder in diffusers' layout. name: what recipes call it, by default the folder.
+    def from_pretrained(
+        cls, folder: Path, name: str | None = None, device: str = "cpu", adapter: Path | None = None
+    ) -> Reel:
+        """From a folder in diffusers' layout. name: what recipes call it, by default the folder. adapter: folder of a
+        LoRA that is merged into the transformer.
 
         On a GPU the components are placed as its memory allows (`placement_by_size`).
         """
         dtypes = loading_dtypes(folder, fastest_dtype(device))
         pipeline = SkyReelsV4Pipeline.from_pretrained(folder, dtype=dtypes, local_files_only=True)
+        weight_hash = hash_folder(folder)
+        if adapter is not None:
+            load_lora(pipeline.transformer, adapter)
+            merge_lora(pipeline.transformer)
+            weight_hash = f"{weight_hash}+{hash_folder(adapter)}"
         if torch.device(device).type == "cuda":
             memory = torch.cuda.get_device_properties(device).total_memory
             apply_placement(pipeline, placement_by_size(pipeline, memory), device)
@@ -77,7 +86,7 @@ class Reel:
             pipeline.to(device)
         if isinstance(pipeline.video_vae, PocketVideoVAE):  # all of its convolutions are flat
             pipeline.video_vae.to(memory_format=torch.channels_last)
-        return cls(pipeline, name or str(folder), hash_folder(folder))
+        return cls(pipeline, name or str(folder), weight_hash)
 
     def __call__(
         self,

@@ -14,8 +14,20 @@ from typing import Any
 from openreels.media.aspect import ASPECTS
 from openreels.request import Capabilities, RequestError
 
-__all__ = ["POCKET", "V3", "ModelCard", "available", "capabilities", "family", "find", "folder_of", "offered"]
+__all__ = [
+    "POCKET",
+    "V3",
+    "ModelCard",
+    "adapted",
+    "available",
+    "capabilities",
+    "family",
+    "find",
+    "folder_of",
+    "offered",
+]
 
+ADAPTER_FILE = "pytorch_lora_weights.safetensors"  # as diffusers calls it; not imported for its name alone
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -102,8 +114,25 @@ def capabilities(folder: Path) -> Capabilities:
                            f"say what it can do ({error})") from error  # fmt: skip
 
 
+def adapted(name: str) -> tuple[str, Path | None]:
+    """A model's own name and the folder of the LoRA adapter on it, of "NAME+ADAPTER"; no adapter where none is named.
+
+    Raises RequestError where that folder holds none.
+    """
+    base, plus, adapter = name.rpartition("+")
+    if not plus or Path(name).is_dir():
+        return name, None
+    if not (Path(adapter) / ADAPTER_FILE).is_file():
+        raise RequestError(f"model {name}: there is no adapter in {adapter}, for it lacks {ADAPTER_FILE}")
+    return base, Path(adapter)
+
+
 def find(name: str) -> Path | str:
-    """Where the weights of a model are: a folder, or the hub id itself. Raises RequestError."""
+    """Where the weights of a model are: a folder, or the hub id itself; an adapter on it (`adapted`) lies elsewhere.
+
+    Raises RequestError.
+    """
+    name, _ = adapted(name)
     if name in {card.name for card in available()}:
         folder = folder_of(name)
         if not (folder / "model_index.json").is_file():

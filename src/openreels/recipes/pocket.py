@@ -202,6 +202,7 @@ def plan() -> TrainingPlan:
         muon_lr=0.012,
         adamw_lr=0.002,
         text_rate=0.3,  # the sound's tower reads the same text, and hears nothing of this stage
+        reads=True,  # without, words that pictures have no use for were forgotten: voices
     )
     everything = replace(
         joint,

@@ -8,12 +8,15 @@ Legend: B batch, L text tokens, D width, S attribute slots.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
 from openreels.encoders.text import TextEncoder, new_text_encoder, train_tokenizer
+from openreels.media.folders import new_folder
 from openreels.nn.precision import autocast
 from openreels.training.checkpoint import load_checkpoint
 from openreels.training.loop import LoopConfig, Task, run
@@ -31,9 +34,11 @@ from openreels.world import (
     random_caption,
     sample_scene,
 )
+from openreels.world.examples import ROWS, sample_example
 
 __all__ = ["AttributeHeads", "TextEncoderTask", "scene_attributes", "slot_losses", "train_text_encoder"]
 
+CAPTIONS = 20_000  # of which the tokenizer is made
 NONE = "none"
 NUMBERS = ("first", "second")
 DIRECTED = tuple(f"{kind} {way}" for kind in ("slide", "roll", "collide") for way in ("left", "right"))
@@ -155,19 +160,31 @@ def trained_heads(workdir: Path, width: int) -> AttributeHeads:
     return heads
 
 
+def corpus(seed: int) -> Iterator[str]:
+    """What the tokenizer learns its words from: captions of scenes, and what is asked for in every row of the task
+    table."""
+    for number in range(CAPTIONS):
+        yield random_caption(sample_scene(seed + number, duration=2.0), number)
+    for row in ROWS:
+        for number in range(CAPTIONS // 200):
+            yield sample_example(row, seed + number).prompt
+
+
 def train_text_encoder(
     workdir: Path,
     *,
     minutes: float | None = None,
     steps: int | None = None,
     seed: int = 0,
-    captions: int = 20_000,
     device: str = "cpu",
 ) -> TextEncoder:
     """Train (or go on training) and save `tokenizer` and `text_encoder` to `workdir`."""
-    corpus = (random_caption(sample_scene(seed + s, duration=2.0), s) for s in range(captions))
+    folder = workdir / "tokenizer"
+    if not folder.is_dir():
+        with new_folder(folder) as part:
+            train_tokenizer(corpus(seed)).save_pretrained(part)
     torch.manual_seed(seed)
-    encoder = new_text_encoder(train_tokenizer(corpus))
+    encoder = new_text_encoder(PreTrainedTokenizerFast.from_pretrained(folder))
     encoder.model.to(device)
     run(
         TextEncoderTask(encoder, seed),

@@ -14,11 +14,12 @@ from sharded_jobs import (
 )
 from torch.testing import assert_close
 
+from openreels.models.adapters import load_lora, merge_lora
 from openreels.models.context_parallel import ContextParallel
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.training.loop import step_generator
 from openreels.training.sharded.layout import Layout, distributed
-from openreels.training.sharded.lora import load_lora, lora_config, merge_lora
+from openreels.training.sharded.lora import lora_config
 from openreels.training.sharded.samples import collate
 from openreels.training.sharded.trainer import TrainerConfig
 from openreels.training.stages import part_of

@@ -14,11 +14,12 @@ import torch
 from torch import multiprocessing
 
 from openreels.media.folders import link_tree
+from openreels.models.adapters import load_lora, merge_lora
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.training.loop import Interrupted
 from openreels.training.plan import leave_with_parent
 from openreels.training.sharded.layout import Layout, distributed, started_by_torchrun
-from openreels.training.sharded.lora import add_lora, load_lora, lora_config, merge_lora
+from openreels.training.sharded.lora import add_lora, lora_config
 from openreels.training.sharded.phases import Phase
 from openreels.training.sharded.samples import Source
 from openreels.training.sharded.sharding import export_adapter, export_weights, freeze, shard

@@ -1,22 +1,16 @@
-"""LoRA adapters (PEFT) for the V4 transformer: which layers get one; training, files, merging.
-
-Training and files are the library's: `add_adapter`, `save_lora_adapter`, `load_lora_adapter` of diffusers' mixin.
-"""
+"""LoRA adapters (PEFT) for the V4 transformer: which layers get one to be trained. Using one: `models/adapters.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 from peft import LoraConfig
-from safetensors import safe_open
 from torch import nn
 
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.training.stages import part_of
 
-__all__ = ["add_lora", "load_lora", "lora_config", "merge_lora"]
+__all__ = ["add_lora", "lora_config"]
 
 PROJECTIONS = ("to_qkv", "to_qkv_mlp", "to_q", "to_kv", "to_out", "mlp.0", "mlp.2")
 
@@ -52,28 +46,3 @@ def add_lora(model: SkyReelsV4Transformer, config: LoraConfig) -> None:
     """Everything but the new adapter is frozen."""
     model.requires_grad_(False)
     model.add_adapter(config)
-
-
-def load_lora(model: SkyReelsV4Transformer, folder: Path) -> None:
-    """Raises ValueError where the folder holds no adapter, or not all of one fits this model: never half of it."""
-    path = folder / LORA_WEIGHT_NAME_SAFE
-    if not path.is_file():
-        raise ValueError(f"no LoRA adapter in {folder}: {LORA_WEIGHT_NAME_SAFE} is missing")
-    with safe_open(path, "pt") as file:
-        saved = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    layers = dict(model.named_modules())
-    for name, shape in saved.items():
-        target, _, side = name.removesuffix(".weight").rpartition(".")
-        layer = layers.get(target)
-        fits = isinstance(layer, nn.Linear) and (
-            shape[1] == layer.in_features if side == "lora_A" else shape[0] == layer.out_features
-        )
-        if not fits:
-            raise ValueError(f"the LoRA adapter in {folder} is of another model: {name} {shape} fits no layer here")
-    model.load_lora_adapter(folder, prefix=None, weight_name=LORA_WEIGHT_NAME_SAFE)
-
-
-def merge_lora(model: SkyReelsV4Transformer) -> None:
-    """Add the loaded adapter to the weights it adapts and forget it."""
-    model.fuse_lora()
-    model.unload_lora()

@@ -1,0 +1,42 @@
+"""A model between two: what training on new things has won, and what it has cost, in one average of weights.
+
+Weights that were trained on from others lie near enough to them for every point on the straight line between to be a
+model too, and one in the middle often does what either end does (Wortsman et al. 2022, WiSE-FT).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from openreels.media.folders import new_folder
+from openreels.pipelines.v4 import SkyReelsV4Pipeline
+
+__all__ = ["average"]
+
+
+@torch.no_grad()
+def average(
+    start: Path, trained: Path, folder: Path, shares: Mapping[str, float], dtype: torch.dtype = torch.bfloat16
+) -> None:
+    """Write a whole model into a new folder.
+
+    start, trained: whole models, the second trained on from the first. shares: component -> how far to go from start,
+    0, to trained, 1; components that are not named are those of `trained`. dtype: of all weights that are written.
+    Raises ValueError where the two are of different sizes, or `folder` holds something.
+    """
+    before, after = (SkyReelsV4Pipeline.from_pretrained(each, dtype=torch.float32) for each in (start, trained))
+    for name, share in shares.items():
+        old, new = (dict(getattr(model, name).named_parameters()) for model in (before, after))
+        if {key: p.shape for key, p in old.items()} != {key: p.shape for key, p in new.items()}:
+            raise ValueError(f"{name} of {start} and of {trained} are of different sizes")
+        for key, parameter in new.items():
+            parameter.copy_(old[key] + share * (parameter - old[key]))
+    for component in after.components.values():
+        if isinstance(component, torch.nn.Module):
+            for parameter in component.parameters():
+                parameter.data = parameter.data.to(dtype)
+    with new_folder(folder) as part:
+        after.save_pretrained(part, max_shard_size="16MB")
