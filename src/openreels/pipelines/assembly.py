@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import diffusers
 import torch
+from accelerate import init_empty_weights
 from diffusers import ModelMixin
 from diffusers.pipelines.pipeline_loading_utils import simple_get_class_obj
 from transformers import PreTrainedModel
@@ -43,7 +44,8 @@ class Part:
         kind = simple_get_class_obj(self.library, self.class_name)
         if issubclass(kind, ModelMixin):
             config = kind.load_config(self.folder, local_files_only=True)
-            with torch.device("meta"):
+            # Not the meta device: MMAudio's parts compute filters while they are built, and keep them in a cache.
+            with init_empty_weights():
                 return kind.from_config(config)
         if issubclass(kind, PreTrainedModel):
             config = kind.config_class.from_pretrained(self.folder, local_files_only=True)

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from openreels.models.wan import SkyReelsV3Transformer
 from openreels.models.wan_blocks import WanBlock
 from openreels.nn import attention as attention_module
+from openreels.nn.attention import attending_by, reference_attention
 from openreels.pipelines.v3 import budget
 from openreels.pipelines.v3.budget import A2V, COMPONENTS, R2V, V2V, Network, Sequence
 
@@ -152,9 +153,9 @@ def test_weights_by_dtype(extra):
     [({}, Sequence(3, 12, text_tokens=7)), (SOUND, Sequence(3, 12, text_tokens=7, image_tokens=9, speakers=1))],
 )
 def test_operations(extra, sequence):
-    """Small enough for attention to be written-out products, which the counter knows on the CPU."""
+    """With attention as written-out products, which the counter knows on the CPU."""
     model = network(SMALL | extra)
-    with FlopCounterMode(display=False) as counter:
+    with attending_by(reference_attention), FlopCounterMode(display=False) as counter:
         call(model, sequence)()
     counted = {name: sum(by_kind.values()) for name, by_kind in counter.get_flop_counts().items()}
     size = Network.of(model.config)
