@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openreels.cli.terminal import Mistake, make_folder, no_library_bars, number_above_zero, one_of, warn, whole_number
-from openreels.cli.train_phases import PHASED_RECIPES, train_in_phases
+from openreels.cli.terminal import Mistake, make_folder, no_library_bars, number_above_zero, one_of, whole_number
+from openreels.cli.train_phases import PHASED_RECIPES, tell_interrupted, train_in_phases
 from openreels.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -146,10 +146,7 @@ def train(
                 workers=workers,
             )
     except Interrupted as stop:
-        print(f"{stop}; the same command goes on from there")
-        if export is not None:
-            warn(f"nothing was written to {export}, for the training is not finished")
-            raise typer.Exit(1) from stop
+        tell_interrupted(stop, export)
         return
     if export is not None:
         chosen.export(plan, workdir, export)

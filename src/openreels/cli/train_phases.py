@@ -14,9 +14,10 @@ from openreels.cli.terminal import Mistake, make_folder, no_library_bars, warn
 
 if TYPE_CHECKING:
     from openreels.pipelines.assembly import Assembly
+    from openreels.training.loop import Interrupted
     from openreels.training.sharded.launch import PhasePlan
 
-__all__ = ["PHASED_RECIPES", "train_in_phases"]
+__all__ = ["PHASED_RECIPES", "tell_interrupted", "train_in_phases"]
 
 PHASED_RECIPES = {"v4": "openreels.recipes.v4_phases"}
 """Name -> module with `PHASES` and `plan(preset, data)`."""
@@ -55,16 +56,21 @@ def train_in_phases(recipe: str, preset: str, data: Path | None, processes: int,
         try:
             train_phases(plan, asked, processes)
         except Interrupted as stop:
-            print(f"{stop}; the same command goes on from there")
-            if export is not None:
-                warn(f"nothing was written to {export}, for the training is not finished")
-                raise typer.Exit(1) from stop
+            tell_interrupted(stop, export)
             return
     if whole is not None and (not started_by_torchrun() or os.environ["RANK"] == "0"):
         with mistakes():
             whole.write(export, lambda folder: write_trained(plan, asked, folder))
         trained = ", ".join(f"{part} of {phase}" for part, phase in furthest(plan, asked).items())
         print(f"{export}: model written; trained: {trained}")
+
+
+def tell_interrupted(stop: Interrupted, export: Path | None) -> None:
+    """Raises typer.Exit(1) where an export was wanted: there is none."""
+    print(f"{stop}; the same command goes on from there")
+    if export is not None:
+        warn(f"nothing was written to {export}, for the training is not finished")
+        raise typer.Exit(1) from stop
 
 
 def assembled(plan: PhasePlan, preset: str, start: Path | None, export: Path) -> Assembly:

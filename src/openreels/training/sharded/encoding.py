@@ -65,7 +65,7 @@ class ClipEncoder:
             frames = canvas.filled(clip)
             count = self._whole(len(frames))
             found["video_NC"], found["grid"] = self._seen(canvas, canvas.drawn(frames[:count]))
-            shown = [self._seen(canvas, self._shortened(canvas.shown(each))) for each in references.values()]
+            shown = [self._seen(canvas, canvas.shown(each)[: self.model.longest]) for each in references.values()]
             found["references_NC"], found["reference_grids"] = [each for each, _ in shown], [grid for _, grid in shown]
         if clip.audio is not None and count > 1:
             samples = samples_for(count, self.model.fps, self.model.sample_rate)
@@ -91,9 +91,6 @@ class ClipEncoder:
         """The most that so many frames hold of whole latent frames, of a clip that the model can make."""
         most = min(max(frames, 1), self.model.longest)
         return decoded_frames((most - 1) // self.model.group + 1, self.model.group)
-
-    def _shortened(self, frames_THWC: torch.Tensor) -> torch.Tensor:
-        return frames_THWC[: self.model.longest]
 
     def _seen(self, canvas: Canvas, frames_THWC: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int, int]]:
         shape = self.video.shape(len(frames_THWC), *canvas.size, canvas.fps)
