@@ -13,8 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from openreels.media import Clip
+from openreels.models import adapters
 from openreels.models.checkpoint import open_tensors
 from openreels.models.v4 import SkyReelsV4Transformer
+from openreels.pipelines import registry
 from openreels.pipelines.registry import folder_of
 from openreels.recipes import RECIPES, pocket, presets, v4_phases
 from openreels.training import latents, text_encoder
@@ -229,6 +231,7 @@ def test_an_adapter_is_exported_merged_into_its_start(clips, pocket, openreels):
 
 
 def test_an_adapter_that_is_not_there_or_does_not_fit(pocket, openreels):
+    assert registry.ADAPTER_FILE == adapters.ADAPTER_FILE  # said twice: the registry must not load the library
     outcome = openreels("generate", "a ball", "-o", "a.mp4", "--model", "pocket+nowhere")
     assert outcome.code == 2 and "there is no adapter in nowhere" in outcome.err and not pocket.loads
     Path("other").mkdir()

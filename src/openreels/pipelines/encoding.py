@@ -19,7 +19,9 @@ from openreels.pipelines.v4 import SkyReelsV4Pipeline
 
 __all__ = ["EncodingParts", "load_encoding_parts"]
 
-DECIDING = ("video_vae", "audio_vae", "text_encoder", "tokenizer", "image_processor", "feature_extractor")
+# Of a folder; its index names the layer of the text encoder that is read, and how many channels the sound has.
+DECIDING = ("model_index.json", "video_vae", "audio_vae", "text_encoder", "tokenizer", "image_processor",
+            "feature_extractor")  # fmt: skip
 
 
 @dataclass(frozen=True)
