@@ -9,6 +9,7 @@ from fractions import Fraction
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import torch
 from torch import Tensor
@@ -20,6 +21,10 @@ from openreels.types import AudioShape, Context, StreamState, VideoShape
 
 if TYPE_CHECKING:
     from openreels.pipelines.v4 import SkyReelsV4Pipeline
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("openreels", deadline=None)
+hypothesis.settings.load_profile("openreels")
 
 # 3 latent frames of 2 x 2 positions; 9 audio tokens, so that tokens 0, 3 and 6 stand exactly at a video frame.
 VIDEO = VideoShape(9, 32, 32, Fraction(16), latent_frames=3, latent_height=2, latent_width=2, latent_channels=4)

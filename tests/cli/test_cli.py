@@ -222,7 +222,7 @@ def test_a_mistake_is_one_sentence_and_no_file(pocket, openreels, name):
 
 
 def test_a_damaged_recipe_names_its_file(pocket, openreels):
-    recipe = json.loads(Recipe.here({"prompt": "x", "seed": -1}, "pocket", "0").to_metadata()["comment"])
+    recipe = json.loads(Recipe.here({"prompt": "x", "seed": -1}, "pocket", "0", "cpu float32").to_metadata()["comment"])
     clip = Clip(audio=np.zeros((1, 1_000), np.float32), sample_rate=16_000, metadata={"comment": json.dumps(recipe)})
     clip.save("a.wav")
     outcome = openreels("replay", "a.wav", "-o", "b.wav")

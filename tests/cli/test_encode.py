@@ -2,6 +2,8 @@
 
 import json
 from fractions import Fraction
+from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -52,6 +54,19 @@ MISTAKES = {
 def test_mistakes(openreels, pocket, clips, tmp_path, arguments, sentence):
     outcome = openreels("encode", *arguments, "-o", "latents")
     assert outcome.code == 2 and sentence in outcome.err
+    assert not (tmp_path / "latents").exists()
+
+
+def test_a_reference_that_is_shown_must_be_mentioned(openreels, pocket, clips, tmp_path):
+    """By a model whose text encoder sees: it has a processor for pictures."""
+    line = {"path": "ball.mp4", "caption": "A red ball", "references": {"it": "ball.png"}}
+    (clips / "table.jsonl").write_text(json.dumps(line))
+    pocket.folder = Path(copytree(pocket.folder, tmp_path / "sees"))
+    index = json.loads((pocket.folder / "model_index.json").read_text())
+    index["image_processor"] = ["transformers", "Qwen2VLImageProcessor"]
+    (pocket.folder / "model_index.json").write_text(json.dumps(index))
+    outcome = openreels("encode", "clips/table.jsonl", "-o", "latents")
+    assert outcome.code == 2 and "ball.mp4: its caption must mention @it, for the text" in outcome.err
     assert not (tmp_path / "latents").exists()
 
 

@@ -51,6 +51,17 @@ def test_a_silent_video_gets_no_sounds(pocket, openreels):
     assert request_in("a.mp4")["prompt"] == PROMPT
 
 
+def test_a_picture_gets_no_sounds(pocket, openreels):
+    openreels("generate", PROMPT, "-o", "a.png", "--steps", "1")
+    assert request_in("a.png")["prompt"] == PROMPT
+
+
+def test_a_chat_model_writes_for_a_picture(pocket, openreels, chat):
+    outcome = openreels("generate", PROMPT, "-o", "a.png", "--steps", "1", "--enhancer", chat, "--enhancer-model", "m")
+    assert outcome.code == 0
+    assert request_in("a.png")["prompt"] == "A ball hops."
+
+
 @pytest.fixture
 def chat():
     """The address of a chat endpoint that answers once; it goes away when it has."""

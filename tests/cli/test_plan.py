@@ -34,6 +34,19 @@ def test_json(openreels):
     assert "transformer_share_of_peak" in result["assumptions"]
 
 
+def test_resolutions_are_written_either_way(openreels):
+    sizes = [json.loads(openreels("plan", "r2v", "--resolution", r, "--json").out)["size"] for r in ("480p", "480P")]
+    assert sizes == [[848, 480]] * 2
+
+
+def test_a_long_result_is_in_ram():
+    short, long = (planning.job_of("v2v", duration=seconds) for seconds in (10, 200))
+    assert long.result_bytes == 200 * 24 * 720 * 1280 * 3
+    for placement in (Placement(), Placement("offload"), Placement("group", prefetch=True)):
+        needed = [planning.estimate(job, placement, GPUS["H100"]).ram for job in (short, long)]
+        assert needed[1] - needed[0] == long.result_bytes - short.result_bytes
+
+
 def test_official_passes(openreels):
     """spec/v3.md, 1 and 5: 33 new latents after 7 of the prefix; new shots of 31 before 9 of the context."""
     for model, frames, tokens in [("v2v", 132, 144_000), ("v2v-shot", 121, 144_000), ("r2v", 121, 126_000)]:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openreels.cli.making import check_pictures
+from openreels.cli.making import request_of
 from openreels.cli.parts import keyframe_of, mask_of, masks_of, reference_of, span_of, tagged_speaker_of
 from openreels.media import Clip
 from openreels.media.recipe import Recipe
-from openreels.request import Reference, Request, RequestError
+from openreels.request import RequestError
 
 FPS = Fraction(16)
 
@@ -163,6 +163,21 @@ def test_a_preview_loads_no_model(pocket, openreels, files, name):
     assert changed_HW[:56].mean() < 0.05
 
 
+def test_finished_parts_go_and_what_else_lies_beside_them_stays(tmp_path):
+    from openreels.cli.making import clear
+
+    work = tmp_path / "film.mp4.work"
+    clear(work)  # nothing to do
+    work.mkdir()
+    for name in ("000-abc.safetensors", "notes.txt"):
+        (work / name).write_text("x")
+    clear(work)
+    assert [path.name for path in work.iterdir()] == ["notes.txt"]
+    (work / "notes.txt").unlink()
+    clear(work)
+    assert not work.exists()
+
+
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 MISTAKES = {
@@ -187,6 +202,9 @@ MISTAKES = {
     "keyframe at noon": (["generate", "x", "-o", "a.mp4", "--keyframe", "cat.png@noon"], "keyframes must be up to 8"),
     "silent audio": (["generate", "x", "-o", "a.mp4", "--audio", "cat.png"], "the audio must be a file with sound"),
     "unknown tag": (["generate", "@dog", "-o", "a.mp4", "--ref", "cat=cat.png"], "@dog is no reference"),
+    "unknown tag without references": (["generate", "@dog jumps", "-o", "a.mp4"], "@dog is no reference"),
+    "output over its source": (["edit", "clip.mp4", "x", "-o", "clip.mp4"], "clip.mp4 is also given as video, and"),
+    "output over a reference": (["generate", "@cat", "-o", "cat.png", "--ref", "cat=cat.png"], "given as references @"),
     "region without a portrait": (["generate", "x", "-o", "a.mp4", "--speaker", "voice.wav@0,0,1,1"], "a place in a"),
     "speaker of nobody": (["generate", "x", "-o", "a.mp4", "--voice", "cat=voice.wav"], "@cat, which is no reference"),
     "sounds": (["generate", "x", "-o", "a.mp4", "--sounds", "noise"], "sounds must be one or more of speech, effects"),
@@ -237,15 +255,13 @@ def test_forms(tmp_path, monkeypatch):
             wrong()
 
 
+def test_a_resolution_is_written_either_way():
+    assert request_of({"prompt": "x", "resolution": "720P"}).resolution == "720p"
+
+
 def test_json_of_an_edit(pocket, openreels, files):
     outcome = openreels("edit", "clip.mp4", "x", "-o", "a.mp4", "--json")
     assert json.loads(outcome.out)["recipe"]["request"]["use"] == "edit"
-
-
-def test_v3_sees_pictures_alone(files):
-    sound = Request(prompt="@voice", references=(Reference(tag="voice", path="voice.wav"),))
-    with pytest.raises(RequestError, match=r"references of v3 must be pictures, not voice\.wav"):
-        check_pictures(sound, "v3")
 
 
 def test_a_film_of_references(pocket, openreels, files):

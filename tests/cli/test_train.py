@@ -60,6 +60,11 @@ MISTAKES = {
         ["pocket", *BUDGET, "--part", "latents", "--start-from", "nowhere"],
         "--start-from needs a budget and --part with one of ",
     ),
+    "flags of another kind": (
+        ["pocket", *BUDGET, "--data", ".", "--micro-batch", "2"],
+        "--data, --micro-batch cannot be used with pocket, only with v4",
+    ),
+    "v4: flags of another kind": (["v4", *BUDGET, "--workers", "2"], "--workers cannot be used with v4, only with "),
     "v4: part": (["v4", *BUDGET, "--part", "joy"], "there is no phase 'joy'; the phases are video-1, "),
     "v4: preset": (["v4", *BUDGET, "--preset", "huge"], "there is no preset 'huge'; there are full, "),
     "v4: preset without data": (["v4", *BUDGET, "--preset", "mid"], "preset mid needs a folder of cached latents"),
@@ -67,6 +72,14 @@ MISTAKES = {
     "v4: learns": (
         ["v4", *BUDGET, "--part", "audio", "--learns", "cross"],
         "phase audio learns audio, none of which is to be trained",
+    ),
+    "v4: learns, misspelt": (
+        ["v4", *BUDGET, "--part", "joint", "--learns", "audio, corss"],
+        "learns must name some of video, audio, cross, not 'corss'",
+    ),
+    "v4: batch": (
+        ["v4", *BUDGET, "--batch", "3", "--processes", "2"],
+        "video-1: a step of 3 micro-batches (3 clips, 1 at a time) cannot be divided among 2 data ranks",
     ),
     "v4: export too early": (
         ["v4", "--export", "out", "--workdir", "run"],
@@ -206,6 +219,7 @@ def test_what_is_trained_is_exported_later_around_the_parts_at_hand(clips, pocke
 
 def test_an_adapter_is_exported_merged_into_its_start(clips, pocket, openreels):
     run = ("train", "v4", "--part", "joint", "--lora", "2", "--workdir", "run", "--start-from", "pocket")
+    run += ("--learns", "video, audio , cross")
     outcome = openreels(*run, "--data", clips, "--steps", "1", "--batch", "1", "--export", "out")
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.endswith("out: model written; trained: video of joint, audio of joint, cross of joint\n")

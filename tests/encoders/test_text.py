@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from openreels.encoders.text import MAX_TOKENS, TextEncoder, new_text_encoder, train_tokenizer
+from openreels.encoders.text import MAX_TOKENS, PromptWarning, TextEncoder, new_text_encoder, train_tokenizer
 from openreels.world import random_caption, sample_scene
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -86,6 +86,13 @@ def test_a_long_prompt_is_cut(encoder):
     context = encoder.encode(["very " * 1000 + "red", "very " * 1000 + "blue"])
     assert context.hidden_BLD.shape[1] == MAX_TOKENS
     assert torch.equal(context.hidden_BLD[0], context.hidden_BLD[1])
+
+
+def test_of_a_prompt_that_is_cut_the_rest_is_named(encoder, recwarn):
+    encoder.encode(["a red ball"])
+    assert not recwarn.list
+    with pytest.warns(PromptWarning, match=f"tokens and this model reads {MAX_TOKENS}: unread is '.*the very end'"):
+        encoder.encode(["ball " * (MAX_TOKENS - 3) + "and this is the very end"])
 
 
 def test_saved_and_loaded_it_is_the_same(encoder, tmp_path):

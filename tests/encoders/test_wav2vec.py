@@ -22,10 +22,16 @@ def speech(samples: int) -> torch.Tensor:
     return 0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(1)) + 0.3
 
 
-@pytest.mark.parametrize(("samples", "fps", "frames"), [(16_000, 25, 25), (16_001, 25, 26), (8_000, 24, 12)])
+@pytest.mark.parametrize(
+    ("samples", "fps", "frames"), [(16_000, 25, 25), (16_001, 25, 26), (8_000, 24, 12), (35_200, 25, 55)]
+)
 def test_one_row_per_video_frame_and_layer(model, samples, fps, frames):
     features = Wav2VecEncoder(model)(speech(samples), fps)
     assert features.shape == (frames, 3, 8) and not features.requires_grad
+
+
+def test_the_release_counts_rows_in_floating_point(model):
+    assert len(Wav2VecEncoder(model)(speech(35_200), 25, official=True)) == 56
 
 
 def test_layers_are_those_of_the_model(model):

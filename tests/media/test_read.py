@@ -10,7 +10,7 @@ from PIL import Image
 from openreels.media import Clip, MediaError
 from openreels.media.limits import Limits
 from openreels.media.probe import probe
-from openreels.media.read import read_clip
+from openreels.media.read import read_clip, read_sound
 
 # -- video ------------------------------------------------------------------------------------------------------------
 
@@ -355,3 +355,15 @@ def test_probe_reads_headers_only(make, tmp_path):
     assert (header.video.fps, header.video.frames) == (Fraction(30000, 1001), 32)
     assert (header.audio.codec, header.audio.channels, header.audio.sample_rate) == ("aac", 1, 16_000)
     assert header.metadata == {"title": "hello"}
+
+
+# -- sound alone ------------------------------------------------------------------------------------------------------
+
+
+def test_the_sound_of_a_film_without_its_pictures(make, tmp_path):
+    path = make.encode(tmp_path / "a.mp4", make.greys(20), audio=make.tone(2, 48_000), sample_rate=48_000)
+    whole, sound = Clip.open(path), read_sound(path, Limits(side=8))  # limits of pictures do not count
+    assert sound.frames is None and np.array_equal(sound.audio, whole.audio)
+    assert sound.sample_rate == whole.sample_rate
+    with pytest.raises(MediaError, match="has no sound"):
+        read_sound(make.encode(tmp_path / "silent.mp4", make.greys(3)))

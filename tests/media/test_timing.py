@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openreels.media.timing import (
-    audio_position_scale,
     audio_tokens,
     decoded_frames,
     exact,
@@ -28,7 +27,6 @@ def test_the_papers_example():
     assert latent_frames(81) == 21
     tokens = audio_tokens(samples_for(81, 16, 44_100), 1_024)
     assert tokens == 218
-    assert audio_position_scale(21, tokens) == Fraction(21, 218)
 
 
 def test_the_pocket_example():
@@ -74,13 +72,6 @@ def test_tokens_are_off_by_half_a_token_at_most(samples, per_token):
     tokens = audio_tokens(samples, per_token)
     assert tokens >= 1
     assert tokens == 1 or abs(tokens * per_token - samples) * 2 <= per_token
-
-
-@given(COUNTS, RATES)
-def test_the_last_audio_token_stays_on_the_videos_timeline(frames, fps):
-    latents = latent_frames(frames)
-    tokens = audio_tokens(samples_for(frames, fps, 44_100), 1_024)
-    assert (tokens - 1) * audio_position_scale(latents, tokens) < latents
 
 
 @pytest.mark.parametrize(

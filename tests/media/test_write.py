@@ -190,7 +190,7 @@ def test_seven_channels_are_refused_with_the_counts_that_are_not(make, tmp_path)
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
 def test_a_recipe_travels_with_the_clip(make, tmp_path, suffix):
     request = {"prompt": "一个红色的球 " * 500, "seed": 2**63 - 1, "duration": 2.0, "steps": None}
-    recipe = Recipe.here(request, "pocket", "sha256:abc")
+    recipe = Recipe.here(request, "pocket", "sha256:abc", "cpu float32")
     back = Clip.open(make.moving_clip(metadata=recipe.to_metadata()).save(tmp_path / f"a{suffix}"))
     assert Recipe.from_metadata(back.metadata) == recipe
 
@@ -201,9 +201,32 @@ def test_recipes_of_others_and_broken_ones():
     assert Recipe.from_metadata({"comment": '{"workflow": 1}'}) is None
     with pytest.raises(MediaError, match=r"in a\.mp4 is damaged: it lacks request, model"):
         Recipe.from_metadata({"comment": '{"openreels": "0.1"}'}, source="a.mp4")
+    stored = dataclasses.asdict(Recipe.here({"prompt": "x"}, "pocket", "abc", "cpu float32"))
+    for name, value in {"model": None, "request": [], "files": "x"}.items():
+        with pytest.raises(MediaError, match=f"is damaged: its {name} is"):
+            Recipe.from_metadata({"comment": json.dumps(stored | {name: value})})
 
 
 def test_recipes_tell_their_differences():
-    recipe = Recipe.here({"prompt": "x"}, "pocket", "abc")
+    recipe = Recipe.here({"prompt": "x"}, "pocket", "abc", "cpu float32")
     assert recipe.differences(recipe) == []
     assert recipe.differences(dataclasses.replace(recipe, weights="def")) == ["weights abc, now def"]
+    moved = dataclasses.replace(recipe, device="cuda bfloat16")
+    assert recipe.differences(moved) == ["device cpu float32, now cuda bfloat16"]
+
+
+def test_recipes_know_the_files_they_were_made_of(tmp_path):
+    cat, gone = tmp_path / "cat.png", tmp_path / "gone.png"
+    cat.write_bytes(b"one")
+    here = lambda: Recipe.here({}, "pocket", "abc", "cpu float32", [str(cat), str(gone)])  # noqa: E731
+    before = here()
+    assert [*before.files] == [str(cat)] and before.differences(here()) == []
+    cat.write_bytes(b"two")
+    assert before.differences(here()) == [f"{cat} is not what it was"]
+
+
+def test_recipes_of_earlier_versions_say_nothing_of_device_and_files():
+    stored = dataclasses.asdict(Recipe.here({"prompt": "x"}, "pocket", "abc", "cpu float32"))
+    old = {name: value for name, value in stored.items() if name not in ("device", "files")}
+    recipe = Recipe.from_metadata({"comment": json.dumps(old)})
+    assert recipe.differences(Recipe.here({"prompt": "x"}, "pocket", "abc", "cuda bfloat16")) == []

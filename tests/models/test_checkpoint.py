@@ -53,9 +53,23 @@ def test_several_files_are_merged(tmp_path):
         open_tensors(tmp_path)
 
 
+def test_files_beside_an_index(tmp_path):
+    """A part of its own is merged, as the releases do; the same weights once more are not."""
+    (*first, last) = weights()
+    save_file({key: weights()[key] for key in first}, tmp_path / "a.safetensors")
+    save_file({last: weights()[last]}, tmp_path / "b.safetensors")
+    save_file({key: torch.zeros_like(value) for key, value in weights().items()}, tmp_path / "c.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(first, "a.safetensors")}))
+    model = load(open_tensors(tmp_path))
+    assert all(torch.equal(value, weights()[key]) for key, value in model.state_dict().items())
+    (tmp_path / "d.safetensors").write_bytes(b"half of it")
+    with pytest.raises(ValueError, match=r"d\.safetensors cannot be read"):
+        open_tensors(tmp_path)
+
+
 def test_an_index_says_which_files_count(tmp_path):
     save_file(weights(), tmp_path / "a.safetensors")
-    save_file({"stray": torch.zeros(1)}, tmp_path / "b.safetensors")
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": dict.fromkeys(weights(), "a.safetensors")}))
     assert set(open_tensors(tmp_path).shapes) == set(weights())

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from openreels.evaluation.tasks.cases import request_of
-from openreels.pipelines.reel import decided
+from openreels.pipelines.reel import told_once
 from openreels.pipelines.registry import POCKET
 from openreels.tasks.making import making
 from openreels.tasks.window import Model
@@ -25,7 +25,7 @@ def test_training_and_sampling_give_the_same(row):
     shown = show(example, frames=1 if ROWS[row].still else 33, height=64, width=64)
     request, media = request_of(example, shown)
     read = media.__getitem__
-    window = next(making(decided(request.filled(POCKET), read), Model(POCKET, 16, 4, 1), read))
+    window = next(making(told_once(request.filled(POCKET)), Model(POCKET, 16, 4, 1), read))
     trained, sampled = given_of(example, shown), window.given
     assert window.prompt == example.prompt
     assert (trained.keep_THW is None) == (sampled.keep_THW is None)

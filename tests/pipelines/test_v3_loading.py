@@ -33,6 +33,7 @@ from openreels.pipelines.v3.loading import (
     load_vae,
     save_diffusers,
 )
+from openreels.pipelines.v3.work import weight_sample
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -205,6 +206,7 @@ def test_flat_folder(parts, tmp_path, config):
     loaded = load_components(tmp_path, torch.float32)
     same_weights(loaded["transformer"], model)
     same_weights(loaded["image_encoder"], parts.image_encoder)
+    assert load_components(tmp_path, torch.bfloat16)["image_encoder"].dtype == torch.float16  # as the release has it
     written = {key: value for key, value in parts.audio_encoder.state_dict().items() if key != "masked_spec_embed"}
     assert all(torch.equal(value, written[key]) for key, value in loaded["audio_encoder"].state_dict().items())
     wave = torch.linspace(-1, 1, 4000)
@@ -285,6 +287,7 @@ def test_quantised_transformer(tmp_path):
     loaded = load_transformer(tmp_path / "model.gguf", torch.float32)
     assert loaded.blocks[0].attn1.to_q.weight.dtype == torch.uint8
     assert loaded.proj_out.weight.dtype == torch.float32
+    assert len(weight_sample(loaded)) == 1 + len(list(loaded.parameters()))
     inputs = torch.randn(1, 16, 2, 4, 4), torch.tensor([500]), torch.randn(1, 3, 32)
     with torch.no_grad():
         expected = model(*inputs).sample

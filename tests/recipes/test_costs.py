@@ -100,6 +100,7 @@ def test_phases_follow_the_paper(small):
     assert found["joint"].tokens > found["video-5"].tokens * 0.9
     for each in found.values():
         assert each.days > 0 and each.peak > 0
+        assert each.memory["weights"] == 4 * small.total_parameters / 8  # the whole model, whatever is trained of it
 
 
 def test_more_gpus_take_less_time_and_memory(small):

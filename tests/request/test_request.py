@@ -47,7 +47,7 @@ def test_a_prompt_obeys_the_grammar():
     with pytest.raises(RequestError, match=r"^prompt, line 1, column 8: <sfx> is never closed; accepted is </sfx>"):
         Request.parse({"prompt": "A ball <sfx> thud"})
     tagged = Request(prompt="@小红在跑", references=({"tag": "小红", "path": "x.png"},))
-    assert tagged.pictures == {"小红": "x.png"}
+    assert tagged.tagged == {"小红": "x.png"}
 
 
 def test_enhanced_where_asked():

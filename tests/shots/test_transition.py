@@ -23,6 +23,8 @@ from openreels.shots.transition import _no_cut_yet, _suggested
         ("a wide shot of the valley", "cut-out"),
         ("The same leap from another angle", "multi-angle"),
         ("the other person answers", "shot-reverse-shot"),
+        ("the camera cuts to the blue face on the other side of the conversation", "shot-reverse-shot"),
+        ("we see her up close", "cut-in"),
         ("Meanwhile, the kettle boils", "cut-away"),
         ("the camera slowly zooms in on the candle", SINGLE_SHOT),
         ("the ball keeps bouncing", SINGLE_SHOT),
@@ -102,11 +104,16 @@ def test_a_request_is_decided(still, tmp_path):
     path = tmp_path / "film.mp4"
     Clip(still((0.4, 0.4, 0.6, 0.6)), 24).save(path)
     request = Request.parse({"prompt": "a wide shot", "video": str(path), "transition": "auto"})
-    decided, choice = decide(request)
+    clip = Clip.open(path)
+    decided, choice = decide(request, clip)
     assert (decided.transition, choice.kind) == ("cut-out", "cut-out")
     assert decided.model_copy(update={"transition": "auto"}) == request
-    goes_on, choice = decide(request.model_copy(update={"prompt": "it goes on"}))
+    goes_on, choice = decide(request.model_copy(update={"prompt": "it goes on"}), clip)
     assert (goes_on.transition, goes_on.task, choice.kind) == (None, "v2v", SINGLE_SHOT)
+    for seconds, kind in ((1.5, SINGLE_SHOT), (2.0, "cut-out"), (5.0, "cut-out"), (5.1, SINGLE_SHOT)):
+        lasting = request.model_copy(update={"duration": seconds})
+        assert decide(lasting, clip, (2.0, 5.0))[1].kind == kind
+        assert decide(lasting, clip)[1].kind == "cut-out"
 
 
 def test_a_sound_alone_cannot_be_decided(tmp_path):
@@ -115,4 +122,4 @@ def test_a_sound_alone_cannot_be_decided(tmp_path):
     path = tmp_path / "voice.wav"
     Clip(audio=np.zeros((1, 1600), np.float32), sample_rate=16_000).save(path)
     with pytest.raises(RequestError, match="must have frames"):
-        decide(Request.parse({"prompt": "x", "video": str(path), "transition": "auto"}))
+        decide(Request.parse({"prompt": "x", "video": str(path), "transition": "auto"}), Clip.open(path))

@@ -7,9 +7,9 @@ import torch
 
 from openreels.recipes.pocket import export, tiny_plan
 from openreels.recipes.pocket import plan as pocket_plan
-from openreels.training.checkpoint import load_checkpoint
+from openreels.training.checkpoint import load_checkpoint, save_checkpoint
 from openreels.training.loop import Interrupted
-from openreels.training.plan import begin_from, load_components, load_parts, train
+from openreels.training.plan import begin_from, load_components, load_parts, load_text, train
 from openreels.training.stages import part_of
 from openreels.world.examples import ROWS
 
@@ -103,8 +103,8 @@ def test_two_steps_change_what_a_stage_learns_and_nothing_else(life):
 def test_reading_and_tasks_train_the_text_encoder_and_other_stages_leave_it(life, parts):
     (_, before), (_, after) = load_components(parts), load_components(life)
     learns = [stage.name for stage in tiny_plan().stages if "text" in stage.learns]
-    assert learns == ["reading", "tasks"]
-    trained = load_checkpoint(life / "tasks.pt")["ema"]
+    assert learns == ["reading", "tasks", "everything"]
+    trained = load_checkpoint(life / "everything.pt")["ema"]
     for name, weight in after.model.named_parameters():
         assert torch.equal(weight, trained[f"encoder.{name}"]), name
     assert not torch.equal(before.model.shared.weight, after.model.shared.weight)
@@ -169,3 +169,25 @@ def test_refusals_name_what_is_wrong(parts, tmp_path):
     shutil.copytree(parts, tmp_path / "work")
     with pytest.raises(FileNotFoundError, match="joint starts from following"):
         train(tiny_plan(), tmp_path / "work", steps=1, part="joint")
+
+
+def test_a_stage_that_is_not_over_goes_with_its_own_text_encoder(life, tmp_path):
+    folder = tmp_path / "work"
+    shutil.copytree(life, folder)
+    state = load_checkpoint(folder / "everything.pt")
+    for key, value in state["ema"].items():
+        if key.startswith("encoder."):
+            value.add_(1.0)
+    save_checkpoint(folder / "everything.pt", state)
+    exported = export(tiny_plan(), folder, tmp_path / "out")
+    for name, weight in exported.text_encoder.named_parameters():
+        assert torch.equal(weight, state["ema"][f"encoder.{name}"].bfloat16()), name
+
+
+def test_a_text_encoder_that_no_stage_trained_stays(life, parts, tmp_path):
+    (_, encoder), (_, before) = load_components(parts), load_components(parts)
+    load_text(encoder, ["joint", "nowhere"], life)
+    for one, other in zip(encoder.model.parameters(), before.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    load_text(encoder, ["tasks"], life)
+    assert not torch.equal(encoder.model.shared.weight, before.model.shared.weight)

@@ -96,7 +96,7 @@ def show_region(request: Request, path: Path) -> None:
     """Writes the clip with what is made anew tinted. Raises MediaError, RequestError."""
     from openreels.cli.making import check_files
     from openreels.media import Clip
-    from openreels.media.masks import region_mask, save_preview
+    from openreels.media.masks import region_mask, save_preview, spanned
     from openreels.media.write import check_output
     from openreels.request import RequestError
 
@@ -108,10 +108,6 @@ def show_region(request: Request, path: Path) -> None:
     clip = Clip.open(request.video)
     region_THW = region_mask(request.masks, *clip.frames.shape[:3], clip.fps)
     if request.span is not None:
-        first, last = (round(time * clip.fps) for time in request.span)
-        region_THW[:first] = region_THW[last:] = False
-        if not region_THW.any():
-            raise RequestError(f"the span {request.span[0]:g} to {request.span[1]:g} s marks nothing of a clip of "
-                               f"{clip.duration:.2f} s")  # fmt: skip
+        region_THW &= spanned(request.span, len(clip.frames), clip.fps)[:, None, None]
     save_preview(clip, region_THW, path)
     print(f"{path}: tinted is what would be made anew, {region_THW.mean():.0%} of the clip")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,7 +54,7 @@ def encode(
     check_device(device)
     try:
         listed = listed_clips(clips)
-        check_listed(listed)
+        check_listed(listed, shown=sees_pictures(folder))
     except ValueError as error:
         raise RequestError(str(error)) from error
     make_folder(output)
@@ -71,6 +72,7 @@ def encode(
     canvases = Canvases(can, parts.video.spatial_factor, parts.video.temporal_factor, parts.audio.channels)
     encoder = ClipEncoder(canvases, parts.video, parts.audio, parts.text, resolution, device)
     made_by = f"{parts.weight_hash} at {resolution or can.resolution or can.resolutions[0]}"
+    made_by += ", in tiles" if parts.video.tiling else ""
     with progress_bar("clips", quiet=as_json) as progress:
         try:
             entries = encode_clips(listed, encoder, output, made_by, progress).entries
@@ -82,6 +84,11 @@ def encode(
         return
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in found["clips"].items())
     print(f"{output}: {kinds}, for {', '.join(found['tasks'])}")
+
+
+def sees_pictures(folder: Path) -> bool:
+    """Whether the text encoder of a model is shown references: one that sees has a processor in model_index.json."""
+    return any(json.loads((folder / "model_index.json").read_text()).get("image_processor") or ())
 
 
 def facts(entries: Sequence[Entry]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def enhancing(
     Raises RequestError where the flags do not fit together.
     """
     from openreels.prompts import find_enhancer
+    from openreels.prompts.chat import ChatEnhancer
     from openreels.request import RequestError
 
     named = name is not None or chat_model is not None or pictures
@@ -54,7 +55,9 @@ def enhancing(
         raise RequestError(str(error)) from error
 
     def enhanced(request: Request) -> Request:
-        made = enhancer(request.prompt, request.modality, request.pictures)
+        made = enhancer(request.prompt, request.captioned, request.tagged)
+        if isinstance(enhancer, ChatEnhancer):
+            enhancer.chat.unload()  # a video model comes next, and wants all the memory there is
         for sentence in made.warnings:
             warn(sentence)
         if made.changed and not quiet:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +22,7 @@ from openreels.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from openreels.request import Request
+    pass
 
 app = typer.Typer()
 
@@ -85,15 +84,4 @@ def extend(
         "sounds": sounds_of(sounds),
         "modality": modality_of(output, no_audio),
     }
-    make(request_of(fields), model, output, as_json, enhance=decided)
-
-
-def decided(request: Request) -> Request:
-    """With the transition that "auto" stands for, which the user is told."""
-    if request.transition != "auto":
-        return request
-    from openreels.shots.transition import decide
-
-    request, choice = decide(request)
-    print(f"openreels: transition {choice.kind}: {choice.why}.", file=sys.stderr)
-    return request
+    make(request_of(fields), model, output, as_json)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from openreels.media import Clip
 
 app = typer.Typer()
 
@@ -21,27 +24,27 @@ def inspect(
 ) -> None:
     """Say what is in a file: streams, length, loudness, and the recipe that made it; if asked, its shots and drift."""
     from openreels.cli.terminal import show_facts, show_json
+    from openreels.media import Clip
 
-    facts = facts_of(clip)
+    opened = Clip.open(clip)
+    facts = facts_of(opened, clip)
     if shots:
-        facts["shots"] = shots_of(clip, as_json)
+        facts["shots"] = shots_of(opened, clip, as_json)
     if drift:
-        facts["drift"] = drift_of(clip, as_json)
+        facts["drift"] = drift_of(opened, clip, as_json)
     (show_json if as_json else show_facts)(facts)
 
 
-def facts_of(path: Path) -> dict[str, Any]:
+def facts_of(clip: Clip, path: Path) -> dict[str, Any]:
     from dataclasses import asdict
     from math import isfinite
 
-    from openreels.media import Clip
     from openreels.media.audio import loudness, peak
     from openreels.media.probe import probe
     from openreels.media.recipe import Recipe
 
     header = probe(path)
     recipe = Recipe.from_metadata(header.metadata, source=str(path))
-    clip = Clip.open(path)
     facts: dict[str, Any] = {"file": str(path), "container": header.container, **clip.facts()}
     if header.video:
         facts["video_codec"] = header.video.codec
@@ -53,15 +56,13 @@ def facts_of(path: Path) -> dict[str, Any]:
     return facts | ({"recipe": asdict(recipe)} if recipe else {"metadata": dict(header.metadata)})
 
 
-def shots_of(path: Path, as_json: bool) -> list[dict[str, Any]] | dict[str, str]:
+def shots_of(clip: Clip, path: Path, as_json: bool) -> list[dict[str, Any]] | dict[str, str]:
     """Every shot as data, or as a line for people. Raises MediaError where there are no pictures."""
     from dataclasses import asdict
 
-    from openreels.media import Clip
     from openreels.media.error import MediaError
     from openreels.shots import SINGLE_SHOT, detect_shots
 
-    clip = Clip.open(path)
     if clip.frames is None:
         raise MediaError(f"{path} holds sound alone, so it has no shots")
     found = detect_shots(clip.frames, clip.fps)
@@ -74,16 +75,14 @@ def shots_of(path: Path, as_json: bool) -> list[dict[str, Any]] | dict[str, str]
     }
 
 
-def drift_of(path: Path, as_json: bool) -> dict[str, Any]:
+def drift_of(clip: Clip, path: Path, as_json: bool) -> dict[str, Any]:
     """Slopes over time; as data with every window. Raises MediaError where there are no pictures."""
     from dataclasses import asdict
 
     from openreels.cli.terminal import progress_bar
     from openreels.evaluation.drift import measure_drift
-    from openreels.media import Clip
     from openreels.media.error import MediaError
 
-    clip = Clip.open(path)
     if clip.frames is None:
         raise MediaError(f"{path} holds sound alone, so there is no picture that could drift")
     with progress_bar(f"{path} is measured", quiet=as_json) as progress:

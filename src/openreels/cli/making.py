@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from shutil import rmtree
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from openreels.cli.terminal import no_library_bars, progress_bar, show_json
+from openreels.cli.terminal import no_library_bars, progress_bar, show_json, warnings_of
 
 if TYPE_CHECKING:
     from openreels.media import Clip
@@ -29,7 +30,10 @@ def request_of(fields: Mapping[str, Any]) -> Request:
     tags = tuple(reference["tag"] for reference in fields.get("references", ()))
     # Of an edit the prompt may name the clip itself.
     point_at_fault(fields["prompt"], (*tags, SOURCE) if tags and fields.get("use") == "edit" else tags)
-    return Request.parse_strings({name: value for name, value in fields.items() if value is not None})
+    given = {name: value for name, value in fields.items() if value is not None}
+    if "resolution" in given:
+        given["resolution"] = given["resolution"].lower()  # 720P is written as well
+    return Request.parse_strings(given)
 
 
 def make(
@@ -49,26 +53,39 @@ def make(
     from openreels.media.write import check_output
 
     check_files(request)
+    check_apart(request, output)
     can = check_model(request, model)
     check_output(output, video=request.with_video, audio=request.with_audio, still=request.modality == "image")
     media = {} if can is None else check_media(request, can)
-    request = enhance(request)
+    request = enhance(decided(request, media, can))
 
     begin = perf_counter()
-    with progress_bar(f"{model} generates", quiet=as_json) as progress:
+    from openreels.encoders.text import PromptWarning
+
+    with warnings_of(PromptWarning), progress_bar(f"{model} generates", quiet=as_json) as progress:
         reel = loaded(model, request.task)
         recipe = reel.recipe(request)
         before(recipe)
         work = output.with_name(f"{output.name}.work")
         clip = reel(request, progress, work, **({"media": media} if media else {}))  # V3 reads its files itself
         clip.save(output)
-        rmtree(work, ignore_errors=True)
+        clear(work)
     seconds = perf_counter() - begin
 
     if as_json:
         show_json({"output": str(output), "seconds": round(seconds, 3), **clip.facts(), "recipe": asdict(recipe)})
     else:
         print(f"{output}: {clip!r}, made in {seconds:.1f} s")
+
+
+def clear(work: Path) -> None:
+    """Deletes finished parts, and their folders if nothing else is in them."""
+    # V3's parts lie in a folder of their request, which has the fingerprint's name.
+    for folder in (*work.glob("[0-9a-f]" * 16), work):
+        for part in folder.glob("*.safetensors"):
+            part.unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or not empty
+            folder.rmdir()
 
 
 def check_files(request: Request) -> None:
@@ -86,31 +103,34 @@ def check_files(request: Request) -> None:
             raise RequestError(f"{name} must be {wanted}, not {path}")
 
 
+def check_apart(request: Request, output: Path) -> None:
+    """Raises RequestError where the result would take the place of what it is made of."""
+    from openreels.request import RequestError
+
+    for name, path in request.files.items():
+        if output.exists() and output.samefile(path):
+            raise RequestError(f"{output} is also given as {name}, and would be lost; accepted is any other name")
+
+
 def check_model(request: Request, model: str) -> Capabilities | None:
     """What a V4 model can do. Raises RequestError where there is no such model, or where it is known not to do what is
     asked.
 
-    None of a V3 model, and of a hub id: what that can do is known only when it has loaded; it checks for itself then.
+    None of a V3 model, whose files are checked at once, and of a hub id: what an unknown one can do is known only when
+    it has loaded; it checks for itself then. Raises MediaError as well, for files of V3.
     """
-    from openreels.pipelines.registry import V3, adapted, available, capabilities, family, find
-    from openreels.request import RequestError, check
+    from openreels.pipelines.registry import adapted, available, capabilities, family, find
+    from openreels.request import check
 
     model, _ = adapted(model)
     known = {card.name: card.capabilities for card in available()}
     if model in known:
         check(request, known[model], model, known)
     folder = find(model)
-    if not isinstance(folder, Path):
-        return None
-    if family(folder) == "v3":
-        from openreels.pipelines.v3.loading import detect
+    if not isinstance(folder, Path) or family(folder) == "v3":
+        from openreels.pipelines.v3.precheck import precheck
 
-        try:
-            variant = detect(folder).variant
-        except ValueError as error:
-            raise RequestError(f"the model {model} cannot be loaded: {error}") from error
-        check(request, V3[variant], model, known)
-        check_pictures(request, model)
+        precheck(request, model, folder, known)
         return None
     if model in known:
         return known[model]
@@ -119,24 +139,12 @@ def check_model(request: Request, model: str) -> Capabilities | None:
     return can
 
 
-def check_pictures(request: Request, model: str) -> None:
-    """Raises RequestError for a reference that V3 cannot see."""
-    from openreels.media.probe import probe
-    from openreels.request import RequestError
-
-    for reference in request.references:
-        if probe(reference.path).video is None:
-            raise RequestError(f"references of {model} must be pictures, not {reference.path}")
-
-
 def check_media(request: Request, can: Capabilities) -> dict[str, Clip]:
     """The clips of a request's files by their paths.
 
     The task is begun, and left before anything is sampled: raises RequestError or MediaError where media do not fit
     together, or do not fit the model.
     """
-    if not request.files:
-        return {}
     from openreels.media import Clip
     from openreels.tasks.making import making
     from openreels.tasks.window import Model
@@ -147,6 +155,23 @@ def check_media(request: Request, can: Capabilities) -> dict[str, Clip]:
     next(begun)
     begun.close()
     return media
+
+
+def decided(request: Request, media: Mapping[str, Clip], can: Capabilities | None) -> Request:
+    """With the cut that "auto" stands for, which the user is told. can: of a V4 model; a new shot of V3 is short.
+
+    Raises RequestError, MediaError.
+    """
+    if request.transition != "auto":
+        return request
+    from openreels.media import Clip
+    from openreels.pipelines.registry import NEW_SHOT
+    from openreels.shots.transition import decide
+
+    clip = media.get(request.video) or Clip.open(request.video)
+    request, choice = decide(request, clip, NEW_SHOT if can is None else None)
+    print(f"openreels: transition {choice.kind}: {choice.why}.", file=sys.stderr)
+    return request
 
 
 def loaded(model: str, task: str | None = None) -> Reel:

@@ -89,7 +89,7 @@ def plan(
             return
         kind = model_of(model, new_shot)
         job = planning.job_of(
-            kind, resolution, duration, aspect, steps, guidance, references, speakers, official=official
+            kind, resolution.upper(), duration, aspect, steps, guidance, references, speakers, official=official
         )
     except ValueError as error:
         raise RequestError(str(error)) from error

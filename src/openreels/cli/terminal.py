@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ __all__ = [
     "show_facts",
     "show_json",
     "warn",
+    "warnings_of",
     "whole_number",
 ]
 
@@ -120,6 +122,20 @@ def flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 def warn(sentence: str) -> None:
     print(f"openreels: warning: {sentence}.", file=sys.stderr)
+
+
+@contextmanager
+def warnings_of(kind: type[Warning]) -> Iterator[None]:
+    """Python's warnings of this kind come as `warn` writes them; all others as they do."""
+    usual = warnings.showwarning
+
+    def show(message: Warning, category: type[Warning], *place: Any) -> None:
+        warn(str(message)) if issubclass(category, kind) else usual(message, category, *place)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", kind)  # each text once
+        warnings.showwarning = show
+        yield
 
 
 @contextmanager

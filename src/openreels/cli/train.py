@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,8 +26,14 @@ FROZEN = {  # parts that the stages of the transformer build on, and what each l
 }
 
 
+# Flags that one kind of recipe alone knows.
+PHASED_ONLY = ("preset", "data", "batch", "micro_batch", "context", "lora", "learns", "audio_weight")
+STAGED_ONLY = ("workers",)
+
+
 @app.command()
 def train(
+    context_of_flags: typer.Context,
     recipe: Annotated[
         str,
         typer.Argument(
@@ -85,6 +92,7 @@ def train(
     ] = 1.0,
 ) -> None:
     """Train a model from scratch; the same command again goes on where the last one stopped."""
+    refuse(context_of_flags, STAGED_ONLY if recipe in PHASED_RECIPES else PHASED_ONLY, recipe)
     workdir = workdir or Path("runs") / recipe
     to_train = minutes is not None or steps is not None
     if not to_train and export is None:
@@ -151,6 +159,14 @@ def train(
     if export is not None:
         chosen.export(plan, workdir, export)
         print(f"{export}: weights written")
+
+
+def refuse(typed: typer.Context, names: Collection[str], recipe: str) -> None:
+    """Raises Mistake where one of the flags is typed, which this recipe would not listen to."""
+    flags = [f"--{name.replace('_', '-')}" for name in names if typed.get_parameter_source(name).name == "COMMANDLINE"]
+    if flags:
+        others = ", ".join(name for name in NAMES if (name in PHASED_RECIPES) != (recipe in PHASED_RECIPES))
+        raise Mistake(f"{', '.join(flags)} cannot be used with {recipe}, only with {others}")
 
 
 def check_parts(

@@ -38,18 +38,21 @@ def train_in_phases(recipe: str, preset: str, data: Path | None, processes: int,
     if started_by_torchrun() and processes > 1:
         raise Mistake("--processes is for a start without torchrun, which has started its processes already")
     no_library_bars()
-    asked, phases = PhaseRun(**run), import_module(PHASED_RECIPES[recipe])
-    to_train = asked.steps is not None or asked.minutes is not None
+    if run.get("learns"):
+        run["learns"] = tuple(part.strip() for part in run["learns"])
+    phases = import_module(PHASED_RECIPES[recipe])
     with mistakes():
+        asked = PhaseRun(**run)
+        to_train = asked.steps is not None or asked.minutes is not None
         if to_train:
             plan = phases.plan(preset, data)
-            check(plan, asked)
+            check(plan, asked, processes)
         else:
             plan = PhasePlan(phases.PHASES, dict(preset_of(preset).transformer), data=None)
             furthest(plan, asked)
         whole = None if export is None else assembled(plan, preset, asked.start_from, export)
     if to_train:
-        for phase in plan.chosen(asked.part):
+        for phase in map(asked.narrowed, plan.chosen(asked.part)):
             if lacking := plan.data.lacks(phase):
                 warn(f"{data} has no clips for {', '.join(lacking)}: phase {phase.name} is trained on its other tasks")
         make_folder(asked.workdir)
@@ -91,7 +94,8 @@ def assembled(plan: PhasePlan, preset: str, start: Path | None, export: Path) ->
             f"{'none is given' if start is None else f'{start} lacks ' + ', '.join(parts.missing)}"
         )
     with torch.device("meta"):
-        return assemble(SkyReelsV4Transformer(**plan.transformer), parts, export)
+        transformer = SkyReelsV4Transformer(**plan.transformer)
+    return assemble(transformer, parts, export)  # not on that device: see `Part.on_meta`
 
 
 @contextmanager

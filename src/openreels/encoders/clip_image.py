@@ -23,7 +23,8 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class ClipImageEncoder:
-    """Pictures -> CLIP tokens. The model runs where and in what precision it is (official: float16)."""
+    """Pictures -> CLIP tokens. The model runs where and in what precision it is: released, trained and loaded in
+    float16, whatever the transformer has, which takes the tokens in its own."""
 
     def __init__(self, model: CLIPVisionModel):
         self.model = model

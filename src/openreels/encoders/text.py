@@ -8,6 +8,7 @@ Legend: B batch, L text tokens, D width.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -19,9 +20,13 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 from openreels.encoders.prompt import PromptParts
 from openreels.types import Context
 
-__all__ = ["TextEncoder", "new_text_encoder", "train_tokenizer"]
+__all__ = ["PromptWarning", "TextEncoder", "new_text_encoder", "train_tokenizer"]
 
 MAX_TOKENS = 160
+
+
+class PromptWarning(UserWarning):
+    """A prompt is longer than its encoder reads."""
 
 
 class TextEncoder:
@@ -60,13 +65,23 @@ class TextEncoder:
         """The same without gradients.
 
         device: where the model computes; by default where its weights are (they lie elsewhere while it is offloaded).
-        Raises ValueError for prompts with media: this encoder reads text.
+        Warns (`PromptWarning`) of a prompt whose end is beyond `max_tokens`. Raises ValueError for prompts with media:
+        this encoder reads text.
         """
         texts = []
         for prompt in prompts:
             if isinstance(prompt, PromptParts) and prompt.media:
                 raise ValueError("the prompt names media, and this text encoder reads text only")
             texts.append(prompt.text if isinstance(prompt, PromptParts) else prompt)
+        for tokens in self.tokenizer(texts).input_ids:
+            if len(tokens) > self.max_tokens:
+                end = self.tokenizer.decode(tokens[self.max_tokens :]).strip()
+                warnings.warn(
+                    f"the prompt has {len(tokens)} tokens and this model reads {self.max_tokens}: unread is "
+                    f"{end if len(end) < 60 else f'{end[:50]} ...'!r}",
+                    PromptWarning,
+                    stacklevel=2,
+                )
         return self.read(*self.tokenize(texts), device)
 
     def park(self) -> None:

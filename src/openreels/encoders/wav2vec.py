@@ -9,10 +9,13 @@ Legend: N samples, V video frames, Y layers (12), C width (768).
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from openreels.media.timing import exact
 
 if TYPE_CHECKING:
     from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Model
@@ -35,14 +38,16 @@ class Wav2VecEncoder:
         self.model, self.normalise = model, getattr(source, "do_normalize", True)
 
     @torch.no_grad()
-    def __call__(self, audio: Tensor, fps: float = 25) -> Tensor:
+    def __call__(self, audio: Tensor, fps: Fraction | float = 25, official: bool = False) -> Tensor:
         """(N,) mono at 16 kHz -> (V, Y, C) in the model's dtype, V = ceil(fps * seconds).
 
+        official: V as the release's floating point has it, for some lengths one more (2.2 s at 25 fps: 56).
         Raises ValueError for sound too short for a single feature (25 ms).
         """
         if not self._features_of(len(audio)):
             raise ValueError(f"sound of {len(audio)} samples at 16 kHz is too short to encode.")
-        frames = math.ceil(len(audio) / SAMPLE_RATE * fps)
+        seconds = len(audio) / SAMPLE_RATE if official else Fraction(len(audio), SAMPLE_RATE)
+        frames = math.ceil(seconds * (fps if official else exact(fps)))
         wave = audio.to(self.model.device, torch.float32)[None]
         if self.normalise:
             # Wav2Vec2FeatureExtractor: zero mean, unit (population) variance, 1e-7 against silence.

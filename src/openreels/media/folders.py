@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["check_new", "link_tree", "new_folder", "size_to_copy"]
+__all__ = ["check_new", "link_tree", "new_folder", "replaced_folder", "size_to_copy"]
 
 WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf")
 
@@ -38,6 +38,23 @@ def new_folder(folder: Path, size: int = 0) -> Iterator[Path]:
         part.replace(folder)
     finally:  # also after Ctrl-C; after the rename there is nothing left to remove
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `folder` at the end, if there is one; that one stays if anything
+    fails."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part, old = (folder.with_name(f".{secrets.token_hex(8)}.part") for _ in range(2))
+    part.mkdir()
+    try:
+        yield part
+        if folder.exists():
+            folder.replace(old)
+        part.replace(folder)
+    finally:
+        for rest in (part, old):
+            shutil.rmtree(rest, ignore_errors=True)
 
 
 def link_tree(source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from openreels.media.picture import read_picture
 from openreels.media.probe import Facts, facts, open_media, sound_stream, video_stream
 from openreels.media.timing import frames_for, nearest, nearest_frames, tidy_rate
 
-__all__ = ["read_clip"]
+__all__ = ["read_clip", "read_sound"]
 
 # Containers that count in milliseconds place sound up to half of one off; only a larger hole is a silence.
 GAP_SECONDS = Fraction(1, 20)
@@ -46,6 +47,20 @@ def read_clip(path: str | Path, limits: Limits = LIMITS) -> Clip:
         return read_picture(media) if isinstance(media, Image.Image) else decode(media, path, stated, limits)
 
 
+def read_sound(path: str | Path, limits: Limits = LIMITS) -> Clip:
+    """The sound of a file as `read_clip` gives it, without its pictures, whose limits do not count then.
+
+    Raises MediaError, also where there is no sound.
+    """
+    path = Path(path)
+    with open_media(path) as media:
+        stated = facts(media)
+        if stated.audio is None:
+            raise MediaError(f"{path} has no sound")
+        check_header(path, replace(stated, video=None), limits)
+        return decode(media, path, stated, limits, pictures=False)
+
+
 def check_header(path: Path, stated: Facts, limits: Limits) -> None:
     video, audio = stated.video, stated.audio
     size = 0
@@ -58,22 +73,25 @@ def check_header(path: Path, stated: Facts, limits: Limits) -> None:
     limits.check(path, bytes=size)
 
 
-def decode(container: InputContainer, path: Path, stated: Facts, limits: Limits) -> Clip:
+def decode(container: InputContainer, path: Path, stated: Facts, limits: Limits, pictures: bool = True) -> Clip:
     video, sound = video_stream(container), sound_stream(container)
     film, soundtrack = Film(video), Soundtrack(sound)
-    for frame in container.decode([stream for stream in (video, sound) if stream]):
+    for frame in container.decode([stream for stream in (video if pictures else None, sound) if stream]):
         (film if isinstance(frame, av.VideoFrame) else soundtrack).add(frame)
         limits.check(path, bytes=film.bytes + soundtrack.bytes)  # a header may lie
 
     if not film.frames and not soundtrack.blocks:
         raise MediaError(f"{path} is damaged: its header is whole, but nothing in it can be decoded")
-    if video and video.frames > len(film.frames) and film.end + TRUNCATION_SECONDS < (stated_end(video) or 0):
+    fewer = pictures and video and video.frames > len(film.frames)
+    if fewer and film.end + TRUNCATION_SECONDS < (stated_end(video) or 0):
         raise MediaError(f"{path} is damaged: it breaks off after {film.end:.1f} of {stated.video.seconds:.1f} s")
 
     frames, fps = film.at_constant_rate() if film.frames else (None, Fraction(0))
     if not soundtrack.blocks:
         return Clip(frames, fps, metadata=stated.metadata)
     origin = film.times[0] if film.frames else soundtrack.start
+    if not pictures and video and video.start_time is not None:
+        origin = video.start_time * video.time_base  # the sound keeps its place under the pictures
     limits.check(path, seconds=abs(soundtrack.start - origin))
     return Clip(frames, fps, soundtrack.joined(origin), soundtrack.rate, stated.metadata)
 

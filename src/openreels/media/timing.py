@@ -15,7 +15,6 @@ from fractions import Fraction
 from math import floor
 
 __all__ = [
-    "audio_position_scale",
     "audio_tokens",
     "decoded_frames",
     "exact",
@@ -111,8 +110,3 @@ def samples_for(frames: int, fps: Fraction | int, sample_rate: int) -> int:
 def audio_tokens(samples: int, samples_per_token: int) -> int:
     """Audio tokens for `samples` samples: the nearest count, at least one (the paper's 218.02 tokens are 218)."""
     return max(1, nearest(Fraction(samples, samples_per_token)))
-
-
-def audio_position_scale(latents: int, tokens: int) -> Fraction:
-    """Latent frames per audio token: token i sits at position i * scale of the video's timeline."""
-    return Fraction(latents, tokens)

@@ -59,22 +59,39 @@ def open_tensors(path: Path) -> TensorSource:
 
 
 class SafetensorsFiles:
-    """One file, or all files of a folder merged: those of its index if it has one, else every one in it."""
+    """One file, or all files of a folder merged: those of its index first, if it has one.
+
+    The releases merge every file (spec/v3.md, section 2). Beside an index a file counts where all its names are new: a
+    further part of the network; one that repeats names is the same weights in another form, and is left out.
+    """
 
     def __init__(self, path: Path):
         self.where = str(path)
         self._handles, self._file_of, self.shapes = {}, {}, {}
-        for file in self._files(path):
-            try:
-                # The handle is kept: tensors are read from it later.
-                handle = self._handles[file] = safe_open(file, framework="pt")
-            except (OSError, SafetensorError) as error:
-                raise ValueError(f"{file} cannot be read: {_sentence(error)}.") from error
+        files = self._files(path)
+        for file in files:
+            handle = self._opened(file)
             for name in handle.keys():  # noqa: SIM118 (not a mapping)
                 if name in self._file_of:
                     raise ValueError(f"{name} is in two files: {self._file_of[name]} and {file}.")
-                self._file_of[name] = file
-                self.shapes[name] = tuple(handle.get_slice(name).get_shape())
+            self._add(file, handle)
+        for file in sorted(set(path.glob("*.safetensors")) - set(files)):
+            handle = self._opened(file)
+            if not self._file_of.keys() & handle.keys():
+                self._add(file, handle)
+
+    @staticmethod
+    def _opened(file: Path):
+        try:
+            return safe_open(file, framework="pt")
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{file} cannot be read: {_sentence(error)}.") from error
+
+    def _add(self, file: Path, handle) -> None:
+        self._handles[file] = handle  # kept: tensors are read from it later
+        for name in handle.keys():  # noqa: SIM118 (not a mapping)
+            self._file_of[name] = file
+            self.shapes[name] = tuple(handle.get_slice(name).get_shape())
 
     @staticmethod
     def _files(path: Path) -> list[Path]:

@@ -34,9 +34,11 @@ class EncodingParts:
     weight_hash: str
 
 
-def load_encoding_parts(folder: Path, device: str = "cpu") -> EncodingParts:
+def load_encoding_parts(folder: Path, device: str = "cpu", tiling: bool | None = None) -> EncodingParts:
     """From a V4 model in diffusers' layout, whose transformer's weights are not read.
 
+    tiling: the video codec works in tiles where it can, which gives slightly other latents; None: on a GPU, whose
+    memory a long clip in one piece would not fit into (HunyuanVideo-1.5's codec, 15 s of 480p: 25.6 GB a tensor).
     Raises OSError and ValueError where a part is missing or does not fit.
     """
     config = SkyReelsV4Transformer.load_config(folder / "transformer")
@@ -46,6 +48,8 @@ def load_encoding_parts(folder: Path, device: str = "cpu") -> EncodingParts:
     pipeline = SkyReelsV4Pipeline.from_pretrained(folder, transformer=transformer, dtype=dtypes, local_files_only=True)
     for part in (pipeline.video_vae, pipeline.audio_vae, pipeline.text_encoder):
         part.to(device)
+    if (device != "cpu" if tiling is None else tiling) and hasattr(pipeline.video_vae, "use_tiling"):
+        pipeline.video_codec.tiling = True
     return EncodingParts(
         pipeline.video_codec, pipeline.audio_codec, pipeline.encoder, hash_folder(folder, within=DECIDING)
     )

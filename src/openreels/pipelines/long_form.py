@@ -24,7 +24,8 @@ def resumable(making: Making, work: Path | None, identity: str) -> Making:
     """The same windows, without those whose results lie in the folder `work` already; new results are put there.
 
     identity: of all that decides a result besides its window: weights, seed, settings. A clip of a single window leaves
-    nothing behind, and the folder is made when there is something to put in. Raises RequestError for a damaged file.
+    nothing behind, and the folder is made when there is something to put in. Raises RequestError for a damaged file,
+    and where the folder cannot be written.
     """
     made = None
     while True:
@@ -63,7 +64,11 @@ def load_made(path: Path) -> Made | None:
 
 
 def save_made(made: Made, path: Path) -> None:
+    """Raises RequestError where that is impossible."""
     parts = {"frames": made.frames, "sound": made.sound}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as part:
-        save_file({name: torch.from_numpy(x).contiguous() for name, x in parts.items() if x is not None}, part)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as part:
+            save_file({name: torch.from_numpy(x).contiguous() for name, x in parts.items() if x is not None}, part)
+    except (OSError, SafetensorError) as error:
+        raise RequestError(f"finished parts cannot be kept in {path.parent}: {error}") from error

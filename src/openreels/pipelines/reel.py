@@ -22,9 +22,9 @@ from openreels.pipelines.long_form import resumable
 from openreels.pipelines.placement import apply_placement, placement_by_size
 from openreels.pipelines.registry import offered
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
-from openreels.request import Capabilities, Request, RequestError, check
-from openreels.shots.cues import ANY_CUT, asked
-from openreels.shots.transition import choose_transition
+from openreels.request import Capabilities, Request, check
+from openreels.shots.cues import asked
+from openreels.shots.transition import decide
 from openreels.tasks.making import making
 from openreels.tasks.window import Made, Model, Window
 from openreels.tasks.wording import perceived
@@ -80,7 +80,7 @@ class Reel:
             merge_lora(pipeline.transformer)
             weight_hash = f"{weight_hash}+{hash_folder(adapter)}"
         if torch.device(device).type == "cuda":
-            memory = torch.cuda.get_device_properties(device).total_memory
+            memory = torch.cuda.mem_get_info(device)[0]  # what others left
             apply_placement(pipeline, placement_by_size(pipeline, memory), device)
         else:
             pipeline.to(device)
@@ -120,13 +120,16 @@ class Reel:
     ) -> list[Clip]:
         """Round after round the next window of every request that is not finished, alike ones side by side."""
         read = reader(media or {})
-        filled = [self._checked(request) for request in requests]
+        for request in requests:
+            check(request, self.capabilities, self.name)
+        requests = [decided(request, read) for request in requests]
+        filled = [request.filled(self.capabilities) for request in requests]
         codec = self.pipeline.video_codec
         model = Model(
             self.capabilities, codec.spatial_factor, codec.temporal_factor, self.pipeline.audio_codec.channels
         )
         makings = [
-            resumable(making(decided(request, read), model, read), work, self._identity(request)) for request in filled
+            resumable(making(told_once(request), model, read), work, self._identity(request)) for request in filled
         ]
         clips: dict[int, Clip] = {}
 
@@ -153,11 +156,6 @@ class Reel:
                     made |= zip(part, self._run(filled, windows, part, progress), strict=True)
             windows = following(made)
         return [clips[index] for index in range(len(requests))]
-
-    def _checked(self, request: Request) -> Request:
-        """With the model's own choices where the user left them open. Raises RequestError."""
-        check(request, self.capabilities, self.name)
-        return request.filled(self.capabilities)
 
     def _identity(self, request: Request) -> str:
         """All that decides what becomes of a window, besides the window."""
@@ -218,7 +216,9 @@ class Reel:
 
     def recipe(self, request: Request) -> Recipe:
         """What its clip will carry: enough to make it again."""
-        return Recipe.here(request.filled(self.capabilities).wishes(), self.name, self.weight_hash)
+        wishes = request.filled(self.capabilities).wishes()
+        where = f"{self.pipeline._execution_device.type} {str(self.pipeline.transformer.dtype).removeprefix('torch.')}"
+        return Recipe.here(wishes, self.name, self.weight_hash, where, request.files.values())
 
 
 def alike(request: Request) -> tuple:
@@ -239,13 +239,11 @@ def reader(media: Mapping[str, Clip]) -> Callable[[str], Clip]:
 
 
 def decided(request: Request, read: Callable[[str], Clip]) -> Request:
-    """With the kind of cut that "auto" stands for; none where the prompt itself asks for it."""
-    transition = request.transition
-    if transition == "auto":
-        clip = read(request.video)
-        if clip.frames is None:
-            raise RequestError(f"video must have frames, and {request.video} is a sound alone")
-        transition = choose_transition(request.prompt, clip.frames, clip.fps).transition
-    if transition is not None and asked(request.prompt)[0] in (transition, ANY_CUT):
-        transition = "none"  # the prompt says it in its own words
-    return request.model_copy(update={"transition": transition})
+    """With the kind of cut that "auto" stands for."""
+    return decide(request, read(request.video))[0] if request.transition == "auto" else request
+
+
+def told_once(request: Request) -> Request:
+    """Without the kind of cut, where the prompt itself asks for it: a sentence on it would say it again."""
+    asks = request.transition is not None and asked(request.prompt)[0] == request.transition
+    return request.model_copy(update={"transition": "none"}) if asks else request

@@ -15,6 +15,7 @@ from openreels.media.aspect import ASPECTS
 from openreels.request import Capabilities, RequestError
 
 __all__ = [
+    "NEW_SHOT",
     "POCKET",
     "V3",
     "ModelCard",
@@ -59,6 +60,7 @@ POCKET = Capabilities(
 )
 SIZES = ("480p", "540p", "720p")
 CHOICES = ("fps", "shift")
+NEW_SHOT = (2.0, 5.0)  # seconds that V3's shot-switching network draws after a cut
 # By variant, as `pipelines.v3.loading.detect` names them. An avatar is as long as what is said.
 V3 = {
     "r2v": Capabilities(("r2v",), (1, 30), SIZES, tuple(ASPECTS), Fraction(24), 0, 5.0, "720p", options=CHOICES),

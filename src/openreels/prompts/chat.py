@@ -53,6 +53,10 @@ class Chat(Protocol):
         """Raises ChatError."""
         ...
 
+    def unload(self) -> None:
+        """Gives back the memory it holds, if any."""
+        ...
+
 
 class ChatEnhancer:
     """An `Enhancer` that asks a chat model."""

@@ -69,6 +69,9 @@ class Endpoint:
         except Busy:
             return self.answer(request)
 
+    def unload(self) -> None:
+        """Its model is somebody else's."""
+
     def answer(self, request: Request) -> str:
         try:
             with self.opener.open(request, timeout=self.timeout) as response:
@@ -128,22 +131,27 @@ def as_data(message: Message) -> Message:
     """With pictures as data URLs."""
     if isinstance(message["content"], str):
         return message
-    parts = [
-        {"type": "image_url", "image_url": {"url": data_url(part["path"])}} if part["type"] == "image" else part
-        for part in message["content"]
-    ]
+    parts = [shown(part["path"]) if part["type"] == "image" else part for part in message["content"]]
     return {**message, "content": parts}
 
 
-def data_url(path: Path) -> str:
-    """A JPEG of at most `PICTURE` pixels, upright. Raises ChatError where it is no picture."""
+def shown(path: Path) -> dict[str, Any]:
+    """A reference as the protocol has it; of a clip or a sound only that it is one."""
+    url = data_url(path)
+    if url is None:
+        return {"type": "text", "text": "(a clip or a sound, which cannot be shown)"}
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def data_url(path: Path) -> str | None:
+    """A JPEG of at most `PICTURE` pixels, upright; None where it is no picture."""
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as opened:
             picture = ImageOps.exif_transpose(opened).convert("RGB")
-    except OSError as error:
-        raise ChatError(f"{path} cannot be shown to it, as it is no picture") from error
+    except OSError:
+        return None
     picture.thumbnail((PICTURE, PICTURE))
     buffer = BytesIO()
     picture.save(buffer, "JPEG", quality=90)

@@ -43,6 +43,14 @@ class LocalChat:
             raise ChatError("it has no chat template; accepted are models trained to chat")
         return model, tokenizer
 
+    def unload(self) -> None:
+        """Gives its memory back; the next `reply` loads it again."""
+        import torch
+
+        self.loaded = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
     def reply(self, messages: Sequence[Message]) -> str:
         """Raises ChatError."""
         import torch

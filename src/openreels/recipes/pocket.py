@@ -13,7 +13,7 @@ import torch
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
 from openreels.training.latents import Bucket
-from openreels.training.plan import TrainingPlan, load_components, load_parts
+from openreels.training.plan import TrainingPlan, load_components, load_parts, load_text
 from openreels.training.stages import Share, Stage, TimeSampling
 from openreels.world.examples import ROWS, Row, sample_example
 
@@ -207,13 +207,20 @@ def plan() -> TrainingPlan:
     everything = replace(
         joint,
         name="everything",
+        learns=("video", "audio", "cross", "text"),  # both towers read the text here, so neither is left behind
         starts_from={"video": "tasks", "audio": "joint", "cross": "joint"},
         shares=[
-            *_scaled(_with_stills(_clips(), 0.2), 0.45),
-            *_cases(("video",), 0.15, frames=1, shards=3),
-            *_cases(("video", "audio"), 0.4),
+            *_scaled(_with_stills(_clips(), 0.25), 0.4),
+            *_cases(("video",), 0.22, frames=1, shards=3),
+            *_cases(("video",), 0.06, frames=5, shards=2),
+            *_cases(("video", "audio"), 0.32),
         ],
         minutes_share=0.15,
+        muon_lr=0.009,
+        times=replace(joint.times, clean_video=0.15),
+        text_rate=0.3,
+        reads=True,
+        naming=0.1,
     )
     return TrainingPlan(
         name="pocket",
@@ -258,6 +265,7 @@ def export(training_plan: TrainingPlan, workdir: Path, folder: Path) -> SkyReels
     load_parts(
         model, replace(training_plan.stages[-1], starts_from=dict.fromkeys(("video", "audio", "cross"), last)), workdir
     )
+    load_text(encoder, [last], workdir)
     pipeline = SkyReelsV4Pipeline(
         transformer=model,
         video_vae=codecs.video.vae,

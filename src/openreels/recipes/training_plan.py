@@ -73,11 +73,10 @@ def phase_cost(costs: Costs, training: Training, phase: Phase) -> PhaseCost:
         key=lambda size: size.video + size.audio,
     )
     trained = sum(costs.parameters[part] for part in phase.chosen.learns)
-    # A frozen tower that runs only holds weights; a phase without a tower does not load it.
-    present = costs.total_parameters if len(phase.chosen.learns) > 1 else trained
     shards = training.gpus
     memory = {
-        "weights": FLOAT32 * present / shards,
+        # Of the whole model, whatever a phase trains of it: it goes from phase to phase in one piece.
+        "weights": FLOAT32 * costs.total_parameters / shards,
         "gradients": FLOAT32 * trained / shards,
         "moments": 2 * FLOAT32 * trained / shards,
         "average": FLOAT32 * trained / shards,

@@ -126,7 +126,7 @@ class Request(Part):
             parse(self.prompt, [reference.tag for reference in self.references])
         except PromptError as error:
             raise ValueError(f"prompt, {error.sentence}") from error
-        for sentence in contradictions(self):
+        if (sentence := next(iter(contradictions(self)), None)) is not None:
             raise ValueError(sentence)
         return self
 
@@ -184,8 +184,13 @@ class Request(Part):
         return frozenset(followed | {"aspect"} if pictured else followed)
 
     @property
-    def pictures(self) -> dict[str, str]:
-        """Tag -> path of what the prompt may mention."""
+    def captioned(self) -> str:
+        """ "video+audio", "video" or "audio": what its caption is of. A picture's is that of a silent video."""
+        return self.modality if self.with_audio else "video"
+
+    @property
+    def tagged(self) -> dict[str, str]:
+        """Tag -> path of what the prompt may mention: pictures, clips and sounds."""
         return {reference.tag: reference.path for reference in self.references}
 
     @property
@@ -220,8 +225,7 @@ class Request(Part):
         filled = self.model_copy(update=blanks)
         if not self.enhance:
             return filled
-        heard = self.modality if self.with_audio else "video"
-        return filled.rewritten(Embedded()(self.prompt, heard, self.pictures))
+        return filled.rewritten(Embedded()(self.prompt, self.captioned, self.tagged))
 
     def rewritten(self, enhanced: Enhanced) -> Self:
         """With an enhancer's prompt, which is not enhanced again. Raises ValidationError where it is too long."""

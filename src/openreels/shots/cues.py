@@ -38,7 +38,7 @@ CUES: tuple[tuple[str, tuple[str, ...]], ...] = (
             r"b-?roll",
             r"(an|some)?other (room|place|city|house|street|part of|location|building)",
             r"across (town|the city)",
-            "与此同时|同一时间|别处|另一边|另一个?(地方|房间|地点|城市)|切走|空镜",
+            "画面转向|与此同时|同一时间|别处|另一边|另一个?(地方|房间|地点|城市)|切走|空镜",
         ),
     ),
     (
@@ -53,7 +53,8 @@ CUES: tuple[tuple[str, tuple[str, ...]], ...] = (
             r"face[- ]to[- ]face",
             r"the other (person|man|woman|one|speaker|character|girl|boy)",
             r"opposite (him|her|them)",
-            "反打|过肩|对方|回答|回应|答道|回复|反应|对面的|另一个?人",
+            r"cuts? to (the other side|[^.,;]*\b(opposite|on the other side of the conversation))",
+            "反打|过肩|切到对面|对方|回答|回应|答道|回复|反应|对面的|另一个?人",
         ),
     ),
     (
@@ -77,6 +78,7 @@ CUES: tuple[tuple[str, tuple[str, ...]], ...] = (
         "cut-in",
         (
             r"close[- ]?ups?",
+            r"up close",
             r"(zoom|cut|punch)(s|es|ing|ting|ed)?[- ]in",
             r"clos(e|er) (on|to|look|view|shot)",
             r"macro",

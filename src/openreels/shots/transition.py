@@ -21,7 +21,6 @@ from openreels.shots.features import Standout, standouts
 
 __all__ = ["Choice", "choose_transition", "decide"]
 
-LONGEST = 5.0  # seconds of a new shot, as the shot-switching network draws them
 REMEMBERED = 30.0  # seconds of the clip's end that are looked at
 SMALL, LARGE = 0.07, 0.25  # shares of the picture of a subject that asks to be seen nearer, or from further away
 EQUALS = 0.4  # two subjects are a pair when the smaller has this share of the larger one
@@ -58,16 +57,18 @@ def choose_transition(prompt: str, frames: np.ndarray, fps: Fraction | float) ->
     return Choice(chosen, f'the prompt says "{words}", and {why}' if words else why)
 
 
-def decide(request: Request) -> tuple[Request, Choice]:
-    """A request whose transition is "auto" with the choice in its place; of more than 5 s, the shot goes on.
+def decide(request: Request, clip: Clip, lasts: tuple[float, float] | None = None) -> tuple[Request, Choice]:
+    """A request whose transition is "auto" with the choice in its place.
 
-    Raises MediaError where its clip cannot be read, RequestError as `choose_transition`.
+    clip: the request's video. lasts: shortest and longest new shot of the model, seconds, if it has such limits; what
+    is asked to be of another length goes on in the same shot.
+    Raises RequestError where the clip has no frames, and as `choose_transition`.
     """
-    clip = Clip.open(request.video)
     if clip.frames is None:
-        raise RequestError("video must have frames, and this clip is a sound alone")
-    if request.duration is not None and request.duration > LONGEST:
-        choice = Choice(SINGLE_SHOT, f"{request.duration:g} s are asked, and a new shot lasts {LONGEST:g} s at most")
+        raise RequestError(f"video must have frames, and {request.video} is a sound alone")
+    if lasts is not None and request.duration is not None and not lasts[0] <= request.duration <= lasts[1]:
+        limits = f"{lasts[0]:g} to {lasts[1]:g} s"
+        choice = Choice(SINGLE_SHOT, f"{request.duration:g} s are asked, and a new shot lasts {limits}")
     else:
         choice = choose_transition(request.prompt, clip.frames, clip.fps)
     return request.model_copy(update={"transition": choice.transition}), choice

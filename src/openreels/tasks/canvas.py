@@ -66,13 +66,10 @@ class Canvas:
         """All of the clip on the canvas, whatever its aspect, as a reference is: uint8 (T, *size, 3)."""
         return self.drawn(contain(clip.frames[moments(clip, self.fps)], self.height, self.width))
 
-    def drawn(self, frames_THWC: np.ndarray, count: int | None = None) -> Tensor:
-        """Frames of the result -> of what the model draws: edges repeated outwards, the last frame to the end.
-
-        count: frames of the result, by default as many as there are.
-        """
+    def drawn(self, frames_THWC: np.ndarray) -> Tensor:
+        """Frames of the result -> of what the model draws: edges repeated outwards, the last frame to the end."""
         frames = pad_to_canvas(frames_THWC, *self.size)
-        missing = self.whole(count or len(frames)) - len(frames)
+        missing = self.whole(len(frames)) - len(frames)
         return torch.from_numpy(np.pad(frames, ((0, missing), (0, 0), (0, 0), (0, 0)), mode="edge"))
 
     def kept(self, keep_THW: np.ndarray) -> Tensor:

@@ -14,8 +14,8 @@ import numpy as np
 
 from openreels.media import Clip
 from openreels.media.audio import fit_length
-from openreels.media.masks import region_mask
-from openreels.media.timing import exact, nearest, samples_for
+from openreels.media.masks import region_mask, spanned
+from openreels.media.timing import nearest, samples_for
 from openreels.request import Request, RequestError
 from openreels.tasks.canvas import Canvas
 from openreels.tasks.context import in_context, sounding
@@ -77,17 +77,11 @@ def remade(request: Request, canvas: Canvas, source: Clip, model: Model, read: R
             raise RequestError(f"masks hold nothing of the picture once it is {canvas.width} x {canvas.height} pixels; "
                                f"accepted are larger ones")  # fmt: skip
     if request.span is not None:
-        start, end = (nearest(exact(second) * model.fps) for second in request.span)
-        lasts = float(frames / model.fps)
-        if start >= frames or exact(request.span[1]) > (frames + 1) / model.fps:
-            raise RequestError(f"span must lie within the video, which lasts {lasts:.4g} s, "
-                               f"not {request.span[0]:g} to {request.span[1]:g} s")  # fmt: skip
-        outside = np.ones(frames, bool)
-        outside[start : max(end, start + 1)] = False
-        region_THW = region_THW & ~outside[:, None, None]
+        region_THW = region_THW & spanned(request.span, frames, model.fps)[:, None, None]
     if region_THW.all():
-        raise RequestError("span is the whole video, so nothing of it would be kept; leave it out to have all of the "
-                           "video edited by the instruction")  # fmt: skip
+        given = "span is the whole video" if request.span is not None else "masks hold the whole picture of the result"
+        raise RequestError(f"{given}, so nothing of it would be kept; leave it out to have all of the video edited by "
+                           "the instruction")  # fmt: skip
     return region_THW
 
 

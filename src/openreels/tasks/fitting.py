@@ -14,12 +14,12 @@ from PIL import Image
 
 from openreels.media import Clip
 from openreels.media.aspect import ASPECTS
+from openreels.media.masks import WHITE_FROM
 from openreels.media.timing import nearest_frames
 
 __all__ = ["contain", "cover", "cover_mask", "moments", "nearest_aspect"]
 
 LANCZOS, BILINEAR = Image.Resampling.LANCZOS, Image.Resampling.BILINEAR
-HALF = 128  # of 0..255: what is brighter is white
 
 
 def moments(clip: Clip, fps: Fraction) -> list[int]:
@@ -50,7 +50,7 @@ def cover_mask(mask_THW: np.ndarray, height: int, width: int) -> np.ndarray:
         return mask_THW
     tall, wide, top, left = _covering(*mask_THW.shape[1:], height, width)
     scaled = np.stack([_scaled(mask.astype(np.uint8) * 255, tall, wide, BILINEAR) for mask in mask_THW])
-    return scaled[:, top : top + height, left : left + width] >= HALF
+    return scaled[:, top : top + height, left : left + width] >= WHITE_FROM
 
 
 def contain(frames_THWC: np.ndarray, height: int, width: int) -> np.ndarray:

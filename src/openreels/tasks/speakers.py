@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from openreels.media.masks import WHITE_FROM
 from openreels.request import Request, RequestError, Speaker
 from openreels.tasks.window import Read
 from openreels.tasks.wording import named_place
 
 __all__ = ["faces_of"]
 
-WHITE = 128  # of 0..255
 SIDES = {2: ("left", "right"), 3: ("left", "middle", "right")}  # of so many beside each other
 
 
@@ -59,7 +59,7 @@ def middle_of(request: Request, speaker: Speaker, read: Read) -> float:
     if mask.shape[:2] != (height, width):
         raise RequestError(f"the mask {speaker.mask} is {mask.shape[1]} x {mask.shape[0]} pixels; the portrait has "
                            f"{width} x {height}")  # fmt: skip
-    columns = (mask.mean(axis=2) >= WHITE).sum(axis=0)
+    columns = (mask.mean(axis=2) >= WHITE_FROM).sum(axis=0)
     if not columns.any():
         raise RequestError(f"the mask {speaker.mask} is empty; it must be white where the speaker is")
     return float(np.average(np.arange(width) + 0.5, weights=columns) / width)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from openreels.codecs.audio import PocketAudioCodec, PocketAudioVAE
 from openreels.codecs.mel import MelSpec, band_edges, hann_window, log_mel, magnitude
 from openreels.codecs.vocoder import PocketVocoder
+from openreels.media.folders import replaced_folder
 from openreels.nn.precision import autocast
 from openreels.training.loop import LoopConfig, Task, run
 from openreels.training.optimizers import muon_and_adamw
@@ -378,7 +379,8 @@ def train_vae(pool: SoundPool, config: LoopConfig, recipe: AudioCodecRecipe) -> 
     run(AudioVAETask(vae, pool, recipe), config)
     vae.eval()
     measure_latents(vae, pool)
-    vae.save_pretrained(folder)
+    with replaced_folder(folder) as part:
+        vae.save_pretrained(part)
     return vae
 
 
@@ -401,7 +403,8 @@ def train_vocoder(
     # The critics' gradients would share the clip with the generator's: left to Adam's own scaling.
     run(task, replace(_minutes(config, shares[1]), clip=None))
     vocoder.eval()
-    vocoder.save_pretrained(folder)
+    with replaced_folder(folder) as part:
+        vocoder.save_pretrained(part)
     return vocoder
 
 

@@ -25,8 +25,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> dict[str, Any] | None:
-    """The state at `path`, or None where there is none. Only plain data is unpickled (`weights_only=True`)."""
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """The state at `path`, on the CPU, or None where there is none. Only plain data is unpickled."""
     if not path.exists():
         return None
-    return torch.load(path, map_location=device, weights_only=True)
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -29,13 +29,15 @@ from openreels.nn.precision import autocast
 from openreels.tasks.states import audio_state, video_state
 from openreels.tasks.wording import cut_sentence
 from openreels.training.cases import encoded, with_conditions
+from openreels.training.token_truth import TokenTruth, heard, seen
 from openreels.types import AudioShape, StreamState, VideoShape
-from openreels.world import CUTS, Scene, random_caption, render_frames, render_sound, sample_scene
+from openreels.world import CUTS, Camera, Film, Scene, Shot, random_caption, render_frames, render_sound, sample_scene
 from openreels.world.examples import ROWS, Example, sample_example, show_many
 
 __all__ = ["Bucket", "Codecs", "LatentSet", "build_shard", "shard_path"]
 
 SHARD = 512  # clips
+STILLS = 32  # rendered together at one moment of their scenes
 FEWER = 3  # times as many clips as cases of a row, of which each holds several clips
 
 
@@ -111,6 +113,11 @@ def scene_of(bucket: Bucket, seed: int) -> Scene:
     return sample_scene(seed, duration=story_seconds(bucket), aspect=width / height)
 
 
+def moment_of(bucket: Bucket, number: int) -> float:
+    """When clip `number` begins, seconds: a still is some moment of its scene, one for all `STILLS` of a portion."""
+    return number // STILLS * STILLS * 0.618034 % 1.9 if bucket.frames == 1 else 0.0
+
+
 def clip_seed(seed: int, bucket: Bucket, number: int) -> int:
     return (crc32(f"{seed}/{bucket.name}".encode()) << 24) + number
 
@@ -131,7 +138,7 @@ def build_shard(folder: Path, stream: str, bucket: Bucket, number: int, codecs: 
         return path
     parts: list[dict[str, Tensor]] = []
     # Small portions: on a CPU the pictures and features of a portion should stay in the cache.
-    portion = max(1, min(32, 17 * 32 // bucket.frames))
+    portion = max(1, min(STILLS, 17 * STILLS // bucket.frames))
     size = SHARD if bucket.row is None else SHARD // FEWER
     for start in range(0, size, portion):
         numbers = range(number * size + start, number * size + min(start + portion, size))
@@ -183,8 +190,7 @@ def _encode(stream: str, bucket: Bucket, scenes: list[Scene], codecs: Codecs, nu
     if stream == "audio":
         return codecs.audio.encode(render_sound(scenes, samples=codecs.audio_shape(bucket).samples))
     height, width = bucket.window
-    # A still is some moment of its scene.
-    moment = number * 0.618034 % 1.9 if bucket.frames == 1 else 0.0
+    moment = moment_of(bucket, number)
     frames = render_frames(
         scenes,
         fps=float(codecs.fps),
@@ -221,6 +227,8 @@ class LatentSet:
             paths = [build_shard(folder, stream, bucket, number, codecs, seed) for number in range(shards)]
             found = _joined([load_file(path) for path in paths])
             self.latents |= found if stream == "cases" else {stream: found["latents"]}
+        # Drawn once each, and forgotten with the set.
+        self.scene, self.example, self.truth = cache(self._scene), cache(self._example), cache(self._truth)
 
     def __len__(self) -> int:
         return next(len(self.latents[stream]) for stream in ("video", "audio") if stream in self.latents)
@@ -251,10 +259,20 @@ class LatentSet:
         given = self.example(0).given if self.bucket.row is not None else None
         return {"picture": "video", "sound": "audio", None: None}[given]
 
-    @cache  # noqa: B019 - a set lives as long as its training
-    def scene(self, index: int) -> Scene:
+    def _scene(self, index: int) -> Scene:
         return scene_of(self.bucket, clip_seed(self.seed, self.bucket, index))
 
-    @cache  # noqa: B019
-    def example(self, index: int) -> Example:
+    def film(self, index: int) -> Film:
+        """What clip `index` shows, from its first frame on."""
+        if self.bucket.row is not None:
+            return self.example(index).target
+        scene, start = self.scene(index), moment_of(self.bucket, index)
+        return Film(0, (Shot(scene, Camera(), start, scene.duration),), ())
+
+    def _truth(self, stream: str, index: int) -> TokenTruth:
+        """What the tokens of clip `index` hold in "video" or "audio", as the world knows it."""
+        film = self.film(index)
+        return seen(film, self.video_shape, self.bucket.window) if stream == "video" else heard(film, self.audio_shape)
+
+    def _example(self, index: int) -> Example:
         return example_of(self.bucket, clip_seed(self.seed, self.bucket, index))

@@ -182,7 +182,7 @@ def run(task: Task, config: LoopConfig) -> dict[str, float]:
         for group in optimizer.param_groups:
             group.setdefault("base_lr", group["lr"])
     step, steps, spent = 0, config.steps, 0.0
-    if (state := load_checkpoint(path, config.device)) is not None:
+    if (state := load_checkpoint(path)) is not None:
         step, steps, spent = state["step"], config.steps or state["steps"], state["seconds"]
         for name, module in task.modules.items():
             module.load_state_dict(state["modules"][name])
@@ -193,6 +193,7 @@ def run(task: Task, config: LoopConfig) -> dict[str, float]:
         if rank() == 0:
             forget_after(log_path, step)
         config.on_log(f"{task.name}: resumed at step {step}" + (f" of {steps}" if steps else ""))
+    del state  # a second copy of everything
 
     meter = Meter(config, log_path, task.name, task.samples_per_step * world_size(), spent)
     calibration = Calibration(config.minutes)

@@ -7,10 +7,11 @@ with an interrupted one, and extends a finished one.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from torch import multiprocessing
 from openreels.codecs.audio import PocketAudioCodec
 from openreels.codecs.video import PocketVideoVAE, VideoCodec
 from openreels.encoders.text import TextEncoder
+from openreels.media.folders import new_folder, replaced_folder
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.training.audio_codec import train_audio_codec
 from openreels.training.checkpoint import load_checkpoint
@@ -32,7 +34,7 @@ from openreels.training.text_encoder import train_text_encoder, trained_heads
 from openreels.training.video_codec import train_video_codec
 from openreels.world import keep_freed_memory
 
-__all__ = ["TrainingPlan", "begin_from", "leave_with_parent", "load_components", "train"]
+__all__ = ["TrainingPlan", "begin_from", "leave_with_parent", "load_components", "load_parts", "load_text", "train"]
 
 START = "start"  # folder of a transformer trained elsewhere
 
@@ -127,7 +129,9 @@ def train(
         train_stages(started, stages)
     else:
         threads = max(1, torch.get_num_threads() // processes)
-        store = f"file://{(workdir / f'.rendezvous-{os.getpid()}').absolute()}"
+        for left in workdir.glob(".rendezvous-*"):  # of a run that was killed: its processes' addresses are dead
+            left.unlink()
+        store = f"file://{(workdir / f'.rendezvous-{secrets.token_hex(8)}').absolute()}"
         stopped = multiprocessing.get_context("spawn").SimpleQueue()
         try:
             multiprocessing.spawn(_worker, (processes, threads, store, stopped, started, stages), nprocs=processes)
@@ -181,6 +185,7 @@ def train_stages(started: Run, stages: Sequence[Stage]) -> None:
         torch.manual_seed(seed)
         model = plan.transformer(codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width)
         load_parts(model, stage, workdir)
+        load_text(encoder, stage.starts_from.values(), workdir)
         heads = trained_heads(workdir, encoder.width).to(device) if stage.reads else None
         config = LoopConfig(
             workdir,
@@ -194,7 +199,8 @@ def train_stages(started: Run, stages: Sequence[Stage]) -> None:
         run(StageTask(stage, model.to(device), encoder, latents, heads), config)
         if not dist.is_initialized() or dist.get_rank() == 0:
             if "text" in stage.learns:
-                encoder.save_pretrained(workdir)
+                with replaced_folder(workdir / "text_encoder") as part:
+                    encoder.model.save_pretrained(part)
             plot_losses(workdir)
             sample_sheet(workdir / f"{stage.name}.png", stage, model, encoder, codecs, latents)
 
@@ -271,6 +277,16 @@ def load_parts(model: SkyReelsV4Transformer, stage: Stage, workdir: Path) -> Non
                 parameters[name].data.copy_(value)
 
 
+def load_text(encoder: TextEncoder, stages: Iterable[str], workdir: Path) -> None:
+    """The averaged weights of the text encoder, where one of the stages has finished it together with the pictures: the
+    transformer of a stage that is not over yet goes with its own."""
+    for stage in sorted(set(stages)):
+        state = load_checkpoint(workdir / f"{stage}.pt")
+        for key, value in state["ema"].items() if state is not None else ():
+            if key.startswith("encoder."):
+                encoder.model.get_parameter(key.removeprefix("encoder.")).data.copy_(value)
+
+
 def begin_from(folder: Path, workdir: Path) -> None:
     """Prepare `workdir` to go on from exported weights: frozen parts, and the transformer as any stage's start.
 
@@ -278,7 +294,11 @@ def begin_from(folder: Path, workdir: Path) -> None:
     """
     workdir.mkdir(parents=True, exist_ok=True)
     for name in ("video_vae", "audio_vae", "vocoder", "text_encoder", "tokenizer"):
-        if not (workdir / name).exists():
-            shutil.copytree(folder / name, workdir / name)
-    if not (workdir / START).exists():
-        shutil.copytree(folder / "transformer", workdir / START)
+        _bring(folder / name, workdir / name)
+    _bring(folder / "transformer", workdir / START)
+
+
+def _bring(source: Path, target: Path) -> None:
+    if not target.exists():
+        with new_folder(target) as part:
+            shutil.copytree(source, part, dirs_exist_ok=True)

@@ -24,6 +24,7 @@ from openreels.training.latents import Bucket, LatentSet
 from openreels.training.loop import Task
 from openreels.training.optimizers import muon_and_adamw
 from openreels.training.text_encoder import AttributeHeads, scene_attributes, slot_losses
+from openreels.training.token_truth import TokenHeads, TokenTruth, overheard, token_error
 from openreels.types import StreamState
 
 __all__ = ["Share", "Stage", "StageTask", "TimeSampling"]
@@ -77,6 +78,7 @@ class Stage:
     streams: which towers run ("video", "audio"); learns: which parts get gradients ("video", "audio", "cross", "text").
     "text" finishes the text encoder together with the pictures; in all other stages it is frozen. reads: it must then
     also say what a caption holds, so that it does not forget the words that the pictures have no use for.
+    naming: weight of what the towers that learn must say of each token halfway (`token_truth`), against the velocity.
     text_rate: of the text encoder's learning rates, against the others'; small where frozen parts read its text too.
     starts_from: part -> the stage whose weights it starts with (none: freshly initialised).
     minutes_share: of a run's wall-clock budget. text_dropout, cross_dropout: share of samples without prompt / tie.
@@ -92,6 +94,7 @@ class Stage:
     muon_lr: float
     adamw_lr: float
     reads: bool = False
+    naming: float = 0.0
     text_rate: float = 1.0
     times: TimeSampling = TimeSampling()
     text_dropout: float = 0.1
@@ -123,7 +126,8 @@ class Draw(NamedTuple):
     """What one step works on, on the CPU.
 
     tokens_BL, mask_BL: of the captions. said_B: whether a caption was left standing. tie_B: 1 = the streams see each
-    other. attributes_BS: what the scenes show, where the text encoder learns too.
+    other. attributes_BS: what the scenes show, where the text encoder learns too. truth: what the tokens of the streams
+    hold, where that is to be said.
     """
 
     tokens_BL: Tensor
@@ -133,6 +137,7 @@ class Draw(NamedTuple):
     audio: OnPath | None
     tie_B: Tensor
     attributes_BS: Tensor | None
+    truth: dict[str, TokenTruth]
 
 
 def part_of(name: str) -> str:
@@ -163,6 +168,9 @@ class StageTask(Task):
             self.modules["encoder"] = encoder.model
         if self.heads is not None:
             self.modules["heads"] = self.heads
+        self.named = tuple(name for name in ("video", "audio") if stage.naming and name in stage.learns)
+        width = model.config.num_heads * sum(model.config.rope_axis_dims)
+        self.modules |= {f"{name}_names": TokenHeads(width, name).to(model.device) for name in self.named}
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(part_of(name) in stage.learns and self._reached(name))
         rates = {"muon_lr": stage.muon_lr, "adamw_lr": stage.adamw_lr}
@@ -211,7 +219,12 @@ class StageTask(Task):
         if self.heads is not None and share.bucket.row is None:
             attributes_BS = torch.tensor([scene_attributes(data.scene(i)) for i in index.tolist()])
         said_B = torch.tensor([bool(text) for text in texts])
-        return Draw(*self.encoder.tokenize(texts), said_B, video, audio, tie_B, attributes_BS)
+        truth = {
+            name: TokenTruth.stack([data.truth(name, i) for i in index.tolist()])
+            for name in self.named
+            if name in streams
+        }
+        return Draw(*self.encoder.tokenize(texts), said_B, video, audio, tie_B, attributes_BS, truth)
 
     def loss(self, drawn: Draw) -> tuple[Tensor, dict[str, float | Tensor]]:
         device = self.model.device
@@ -220,7 +233,7 @@ class StageTask(Task):
         video = drawn.video.to(device) if drawn.video is not None else None
         audio = drawn.audio.to(device) if drawn.audio is not None else None
         joint = video is not None and audio is not None
-        with autocast(device):
+        with autocast(device), overheard(self.model.layers[len(self.model.layers) * 2 // 3 - 1]) as halfway:
             video_v, audio_v = self.model(
                 video.state if video else None,
                 audio.state if audio else None,
@@ -229,18 +242,31 @@ class StageTask(Task):
                 video_listens="video" in self.stage.learns,
             )
         loss, shown = torch.zeros((), device=device), {}
-        if drawn.attributes_BS is not None and drawn.said_B.any():
+        if drawn.attributes_BS is not None:
             # Stills say nothing of motion and sound: reading them out keeps the encoder from forgetting their words.
-            said_B = drawn.said_B.to(device)
-            targets = drawn.attributes_BS.to(device)[said_B]
-            losses, rights = slot_losses(self.heads(context.hidden_BLD[said_B], context.mask_BL[said_B]), targets)
-            loss, shown["read"] = loss + losses.mean(), rights.mean()
+            # What is left empty counts nothing, and is read all the same: all processes must have the same gradients.
+            said_B1 = drawn.said_B.to(device)[:, None].float()
+            answers = self.heads(context.hidden_BLD, context.mask_BL)
+            losses_BS, rights_BS = slot_losses(answers, drawn.attributes_BS.to(device))
+            count = said_B1.sum().clamp(min=1)
+            loss = loss + (losses_BS.mean(1, keepdim=True) * said_B1).sum() / count
+            if drawn.said_B.any():
+                shown["read"] = (rights_BS.mean(1, keepdim=True) * said_B1).sum() / count
         if video is not None and "video" in self.stage.learns:
             error = flow_error(video_v, video)
             loss, shown["video"] = loss + error, error.detach()
         if audio is not None:
             error = flow_error(audio_v, audio)
             loss, shown["audio"] = loss + self.stage.audio_weight * error, error.detach()
+        for name, truth in drawn.truth.items():
+            state, hidden_BND = (video.state, halfway[0][0]) if name == "video" else (audio.state, halfway[0][2])
+            with autocast(device):
+                said = self.modules[f"{name}_names"](hidden_BND[:, state.references :])
+            generated_BN = generated(state)
+            error, right = token_error(said, truth.to(device), generated_BN)
+            loss = loss + self.stage.naming * error
+            if (generated_BN.cpu() * truth.classes_BNK[..., 0]).any():  # else there is nothing to name
+                shown[f"{name} named"] = right
         return loss, shown
 
     def _times(self, data: LatentSet, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -278,5 +304,10 @@ def on_path(blank: StreamState, data: Tensor, time_B: Tensor, generator: torch.G
 def flow_error(predicted: Tensor, truth: OnPath) -> Tensor:
     """Mean squared error over what was to be generated: samples at t < 1, and of these tokens not given entirely."""
     error_BN = (predicted - truth.target_BNC).square().mean(-1)
-    generated_BN = (truth.state.time_B < 1).float()[:, None] * (truth.state.mask_BN1[..., 0] < 1).float()
+    generated_BN = generated(truth.state)
     return (error_BN * generated_BN).sum() / generated_BN.sum().clamp(min=1)
+
+
+def generated(state: StreamState) -> Tensor:
+    """(B, N): 1 where something is to be generated, 0 where it is given."""
+    return (state.time_B < 1).float()[:, None] * (state.mask_BN1[..., 0] < 1).float()

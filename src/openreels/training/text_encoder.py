@@ -31,12 +31,20 @@ from openreels.world import (
     SHAPES,
     VOICES,
     Scene,
+    Subject,
     random_caption,
     sample_scene,
 )
 from openreels.world.examples import ROWS, sample_example
 
-__all__ = ["AttributeHeads", "TextEncoderTask", "scene_attributes", "slot_losses", "train_text_encoder"]
+__all__ = [
+    "AttributeHeads",
+    "TextEncoderTask",
+    "motion_name",
+    "scene_attributes",
+    "slot_losses",
+    "train_text_encoder",
+]
 
 CAPTIONS = 20_000  # of which the tokenizer is made
 NONE = "none"
@@ -71,19 +79,25 @@ def scene_attributes(scene: Scene) -> list[int]:
     for number, subject, side in zip(NUMBERS, (*scene.subjects, None), (*sides, NONE), strict=False):
         facts = dict.fromkeys(SUBJECT_SLOTS, NONE)
         if subject is not None:
-            motion = subject.motion
-            directed = motion.kind in ("slide", "roll", "collide")
             facts = {
                 "side": side,
                 "kind": subject.kind,
                 "colour": subject.colour,
                 "size": subject.size,
                 "material": subject.material or NONE,
-                "motion": f"{motion.kind} {'right' if motion.distance > 0 else 'left'}" if directed else motion.kind,
+                "motion": motion_name(subject),
                 "voice": subject.speech.voice if subject.speech else NONE,
             }
         found |= {f"{number} {slot}": value for slot, value in facts.items()}
     return [values.index(found[slot]) for slot, values in SLOTS.items()]
+
+
+def motion_name(subject: Subject, mirrored: bool = False) -> str:
+    """How a subject moves, of the values of the slot "motion". mirrored: as a camera from behind sees it."""
+    motion = subject.motion
+    if motion.kind not in ("slide", "roll", "collide"):
+        return motion.kind
+    return f"{motion.kind} {'right' if (motion.distance > 0) != mirrored else 'left'}"
 
 
 class AttributeHeads(nn.Module):

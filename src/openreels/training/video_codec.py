@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import Tensor
 
 from openreels.codecs.video import PocketVideoVAE
+from openreels.media.folders import replaced_folder
 from openreels.nn.precision import autocast
 from openreels.training.loop import LoopConfig, Task, run
 from openreels.training.optimizers import muon_and_adamw
@@ -180,5 +181,6 @@ def train_video_codec(
     vae.eval()
     if anchor is None:
         set_latent_statistics(vae, clips.clips_BTHWC[:512])
-    vae.save_pretrained(folder)
+    with replaced_folder(folder) as part:
+        vae.save_pretrained(part)
     return vae

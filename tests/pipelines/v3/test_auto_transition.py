@@ -34,6 +34,12 @@ def test_auto_is_what_it_stands_for(v2v, film, prompt, transition):
     assert made.equal(v2v(film, prompt, transition=transition, **SIZE).frames)
 
 
+def test_a_length_that_no_new_shot_has_goes_on(v2v, film):
+    wish = SIZE | {"duration": 1}
+    made = v2v(film, "cut to the red box", transition="auto", **wish).frames
+    assert made.equal(v2v(film, "cut to the red box", **wish).frames)
+
+
 def test_an_unknown_transition_names_auto_too(v2v, film):
     with pytest.raises(ValueError, match=r"none, cut-in, .* cut-away, auto, or None, not 'fade'"):
         v2v(film, "x", transition="fade", **SIZE)

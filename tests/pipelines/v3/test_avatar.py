@@ -1,8 +1,11 @@
 """Talking avatars, on tiny random weights of the real classes."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
+from accelerate.hooks import CpuOffload, UserCpuOffloadHook
 from PIL import Image
 
 from openreels.encoders.clip_image import ClipImageEncoder
@@ -307,6 +310,44 @@ def test_offloaded_components_give_the_same_bits(a2v, make, base):
         offloaded.remove_all_hooks()
 
 
+def test_offloaded_components_are_on_the_device_one_at_a_time(a2v, make, base, monkeypatch):
+    """But for the autoencoder, which is small and works between the others."""
+    offloaded, present, seen = type(a2v)(**a2v.components), set(), set()
+    names = {id(part): name for name, part in a2v.components.items()}
+    come, go = CpuOffload.pre_forward, UserCpuOffloadHook.offload
+
+    def coming(self, module, *args, **kwargs):
+        if self.prev_module_hook is not None:  # accelerate sends this one away, of a device that is not the CPU
+            present.discard(names[id(self.prev_module_hook.model)])
+        present.add(names[id(module)])
+        seen.add(frozenset(present - {"vae"}))
+        return come(self, module, *args, **kwargs)
+
+    def going(self):
+        present.discard(names[id(self.model)])
+        go(self)
+
+    monkeypatch.setattr(CpuOffload, "pre_forward", coming)
+    monkeypatch.setattr(UserCpuOffloadHook, "offload", going)
+    wish = base | {"audio": make.tone(0.7), "audio_sample_rate": 16_000, "prompt": "talking", "guidance_scale": 2.0}
+    del wish["prompt_embeds"]
+    try:
+        offloaded.enable_model_cpu_offload(device="cpu")
+        offloaded(**wish, segment_prompt="nodding", output_type="latent")
+    finally:
+        offloaded.remove_all_hooks()
+    alone = {"text_encoder", "audio_encoder", "image_encoder", "transformer"}
+    assert seen - {frozenset()} == {frozenset({name}) for name in alone}
+
+
+def test_an_image_encoder_of_half_precision(a2v, make, base):
+    """As it is released, whatever the transformer has."""
+    half = type(a2v)(**a2v.components | {"image_encoder": copy.deepcopy(a2v.image_encoder).half()})
+    wish = base | {"audio_embeds": make.features(10), "output_type": "latent"}
+    near, exact = half(**wish).frames, a2v(**wish).frames
+    assert 0 < (near - exact).abs().max() < 0.1 * exact.abs().max()
+
+
 HALF = {"region": (0, 0, 0.5, 1)}
 
 
@@ -388,4 +429,6 @@ def test_what_is_missing_is_named(a2v, make, base):
         bare(audio=make.tone(0.5), audio_sample_rate=16_000, **base)
     with pytest.raises(ValueError, match="needs segment_prompt_embeds"):
         bare(**base, audio_embeds=make.features(30), official=True)
+    with pytest.raises(ValueError, match="guidance needs negative_prompt_embeds"):
+        bare(**base, audio_embeds=make.features(10), guidance_scale=2.0)
     assert bare(**base, audio_embeds=make.features(10)).frames.shape[1] == 10

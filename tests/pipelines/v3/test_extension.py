@@ -1,5 +1,6 @@
 """Extension of clips, on tiny random weights of the real classes."""
 
+import gc
 from fractions import Fraction
 
 import numpy as np
@@ -129,6 +130,29 @@ def test_a_prefix_is_handed_on_without_rounding_and_its_colours_are_held(v2v, ma
     given.clear()
     v2v(make.film(30), **base, duration=6, anchor_colours=False)
     assert (given[1] - (levels / 127.5 - 1)).abs().max() > 1e-3
+
+
+def test_decoded_frames_of_a_pass_are_gone_when_the_next_is_drawn(v2v, make, base, monkeypatch):
+    """At 720p they have 1.7 GB on the device, of which the next pass needs 25 frames."""
+    alive, sample = [], type(v2v).sample
+
+    def looking(self, *arguments):
+        gc.collect()
+        tensors = [x for x in gc.get_objects() if type(x) is torch.Tensor and x.ndim == 5 and x.shape[1] == 3]
+        alive.append(max(x.untyped_storage().nbytes() for x in tensors))
+        return sample(self, *arguments)
+
+    monkeypatch.setattr(type(v2v), "sample", looking)
+    for official in (False, True):
+        v2v(make.film(30), **base, duration=6, official=official)
+    frame = 3 * 4 * base["height"] * base["width"]
+    assert len(alive) == 4 and max(alive) <= 25 * frame
+
+
+def test_guidance_needs_a_negative_prompt(v2v, make, base):
+    bare = type(v2v)(v2v.vae, v2v.transformer)
+    with pytest.raises(ValueError, match="guidance needs negative_prompt_embeds"):
+        bare(make.film(9), **base, guidance_scale=2.0)
 
 
 def test_aspects_are_kept(v2v, make, base):

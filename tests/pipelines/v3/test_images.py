@@ -1,17 +1,22 @@
 """Fitting pictures and frames to sizes."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from openreels.media import Clip
+from openreels.pipelines.v3.base import V3Output
 from openreels.pipelines.v3.images import (
     BILINEAR,
     Canvas,
     cover,
+    filled,
     fit_frames,
     frame_pixels,
+    frames_of,
     letterbox,
     official_picture,
     pad_box,
@@ -20,6 +25,7 @@ from openreels.pipelines.v3.images import (
     stretch,
     to_uint8,
 )
+from openreels.request import RequestError
 
 
 def halves(height: int, width: int) -> np.ndarray:
@@ -143,3 +149,28 @@ def test_bad_fits():
         Canvas.of((1, 1), (32, 32), fit="stretch")
     with pytest.raises(ValueError, match="either it or aspect"):
         Canvas.of((1, 1), (32, 32), "1:1", "pad")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_damaged_picture_is_one_sentence(tmp_path, suffix):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    path = tmp_path / f"cat.{suffix}"
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    for read in (picture_of, official_picture):
+        with pytest.raises(RequestError, match=rf"^the portrait .*cat\.{suffix} is damaged: "):
+            read(path, "the portrait")
+
+
+def test_frames_of_parts():
+    frames = np.arange(10, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
+    parts = [frames[:4].copy(), frames[4:5].copy(), frames[5:].copy()]
+    canvas = Canvas((8, 8), "crop", (2, 0, 4, 8))
+    shown = filled(np.empty((6, 4, 8, 3), np.uint8), frames_of(parts, [0, 3, 3, 4, 5, 8], canvas))
+    assert shown[:, 0, 0, 0].tolist() == [0, 3, 3, 4, 5, 8]
+    assert len(parts) == 1  # the others are let go of
+
+
+def test_a_clip_of_a_result_is_no_copy():
+    frames = np.zeros((1, 2, 8, 8, 3), np.uint8)
+    assert np.shares_memory(V3Output(frames, Fraction(24)).clip.frames, frames)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from diffusers.hooks.group_offloading import _get_group_onload_device, _is_group_offload_enabled
 
 from openreels.hardware import Placement
-from openreels.pipelines.placement import WhileWorking, apply_placement, check
+from openreels.pipelines.placement import CONFIGURED, WhileWorking, apply_placement, check, pin_exactly
 from openreels.pipelines.v3.parallel import enable_context_parallel
 
 
@@ -79,6 +80,17 @@ def test_groups(fresh):
 def test_what_a_device_cannot_do(placement, device, sentence):
     with pytest.raises(ValueError, match=sentence):
         check(placement, torch.device(device))
+
+
+def test_pinned_memory_is_not_rounded_up(monkeypatch):
+    for name in CONFIGURED:
+        monkeypatch.delenv(name, raising=False)
+    pin_exactly()
+    settings = os.environ.pop("PYTORCH_ALLOC_CONF", None)
+    assert settings == "pinned_max_round_threshold_mb:1"
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    pin_exactly()  # the user's own settings stay
+    assert "PYTORCH_ALLOC_CONF" not in os.environ
 
 
 def test_sharing_needs_processes(r2v):

@@ -14,11 +14,12 @@ from openreels.cli.__main__ import main
 from openreels.hardware import GPUS
 from openreels.media import Clip
 from openreels.media.recipe import Recipe
+from openreels.pipelines.loading import unused
 from openreels.pipelines.v3 import sizes
 from openreels.pipelines.v3.extension import SkyReelsV3ExtensionPipeline
 from openreels.pipelines.v3.loading import Layout, planned, save_diffusers
 from openreels.pipelines.v3.planning import MODELS, estimates, job_of
-from openreels.pipelines.v3.reel import V3Reel, placement_for, plain_prompt
+from openreels.pipelines.v3.reel import V3Reel, hash_weights, placement_for, plain_prompt
 from openreels.request import Request, RequestError
 
 FAST = ("--steps", "1", "--resolution", "480p", "--aspect", "1:1", "--json")
@@ -136,10 +137,36 @@ def test_the_same_request_gives_the_same_clip(folders, files):
     assert first.metadata == again.metadata
 
 
-def test_a_folder_without_the_shot_network_cannot_switch_shots(v2v, tmp_path):
+def test_a_folder_without_the_shot_network_cannot_switch_shots(v2v, files, capsys):
     components = v2v.components | {"shot_transformer": None}
-    save_diffusers(components, tmp_path)
-    assert V3Reel.from_pretrained(tmp_path).capabilities.tasks == ("v2v",)
+    save_diffusers(components, files / "one")
+    assert V3Reel.from_pretrained(files / "one").capabilities.tasks == ("v2v",)
+    with pytest.raises(ValueError, match="has the network for v2v, not that for v2v-shot"):
+        openreels.load("one", device="cpu", tasks=["v2v-shot"])
+    capsys.readouterr()
+    assert main(["extend", "film.mp4", "x", "-o", "a.mp4", "--model", "one", "--transition", "cut-in"]) == 2
+    assert "one accepts the tasks v2v, not v2v-shot" in capsys.readouterr().err
+
+
+def test_weights_are_named_by_the_parts_in_use(tmp_path):
+    """A second network that is fetched later leaves the name of the first as it was."""
+    for name in ("transformer", "shot_transformer", "vae"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(name.encode())
+    first, second, vae = (tmp_path / name for name in ("transformer", "shot_transformer", "vae"))
+    name = hash_weights(tmp_path, [first, vae])
+    (second / "config.json").write_text("{}")
+    assert hash_weights(tmp_path, [vae, first]) == name
+    assert hash_weights(tmp_path, [second, vae]) != name
+    (vae / "model.safetensors").write_bytes(b"other")
+    assert hash_weights(tmp_path, [first, vae]) != name
+
+
+def test_only_files_of_a_task_are_fetched():
+    v2v, r2v = MODELS["v2v"].hub_ids[0], MODELS["r2v"].hub_ids[0]
+    assert unused(v2v, ["v2v-shot"]) == ["transformer/*.safetensors*"]
+    assert unused(v2v, ["v2v"]) == unused(r2v, ["r2v"]) == ["shot_transformer/*.safetensors*"]
+    assert unused(v2v, None) == unused(v2v, ["v2v", "v2v-shot"]) == unused("some/v4", ["v2v-shot"]) == []
 
 
 def test_only_the_network_of_a_task_is_loaded(folders):

@@ -18,12 +18,13 @@ from openreels.types import VideoShape
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+PARTS = ("video", "audio", "cross")
 SHAPE = VideoShape(17, 64, 64, 16, 5, 4, 4, 3)
 
 
 def every_task(**chosen) -> Phase:
     shares = dict.fromkeys(TASKS, 1)
-    return Phase("all", Published(dict.fromkeys(TASKS), 1), Chosen(("video",), 8, 1e-4, shares=shares, **chosen))
+    return Phase("all", Published(dict.fromkeys(TASKS), 1), Chosen(PARTS, 8, 1e-4, shares=shares, **chosen))
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,16 @@ def test_tasks_come_with_their_shares_and_steps_have_one_set_of_towers():
         assert counts[task] / 3000 == pytest.approx(share, abs=0.04)
     assert all(len({TASKS[task].streams for task in tasks}) == 1 for tasks in drawn)
     assert any(len(set(tasks)) == 2 for tasks in drawn)
+
+
+def test_no_micro_batch_draws_as_one_of_another_step_does(cached):
+    """Of the largest batches of the schedule too, one clip at a time: 8192."""
+    shares = dict.fromkeys(("text-to-video", "image-to-video", "video-extension", "video-editing"), 0.25)
+    ahead = [draw_task(shares, 0, "video-3", 0, 4096 + number) for number in range(64)]
+    assert ahead != [draw_task(shares, 0, "video-3", 1, number) for number in range(64)]
+    source = cached.source(every_task(), cached.folder, 1, 0)
+    (one,), (other,) = source.micro_batch(2**32 - 1, 8191), source.micro_batch(2**32 - 1, 8191)
+    assert torch.equal(one.context.hidden_BLD, other.context.hidden_BLD)
 
 
 def test_cached_clips_are_what_was_written_and_a_function_of_the_step(cached):
@@ -172,6 +183,16 @@ def test_a_folder_is_written_on(tmp_path):
     assert (sample.context.hidden_BLD == ord("b")).all()
     with pytest.raises(ValueError, match="holds latents of one, not of two"):
         LatentWriter(tmp_path, torch.zeros(1, 12), made_by="two")
+
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("0*.safetensors")}
+    for sources in ({}, {"c"}):  # all clips forgotten; then their files' names are not taken again
+        writer = LatentWriter(tmp_path, torch.zeros(1, 12), made_by="one")
+        writer.keep(sources)
+        if sources:
+            writer.add(torch.zeros(1, 12), torch.zeros(6, 4), (1, 2, 3), source="c")
+        writer.close()
+    after = {path.name: path.read_bytes() for path in tmp_path.glob("0*.safetensors")}
+    assert after.items() > before.items() and [entry.source for entry in CachedData(tmp_path).entries] == ["c"]
 
 
 def test_the_world_has_samples_for_every_task(parts, tmp_path):

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from openreels.media import Clip
+from openreels.media.error import MediaError
 from openreels.pipelines.registry import POCKET
 from openreels.tasks.window import Model
 from openreels.training.sharded.cached import CachedData
@@ -77,6 +78,15 @@ def test_a_part_of_a_clip(clip):
     assert trimmed(clip, 0.0, None) is clip
 
 
+def test_what_was_encoded_before_a_file_that_cannot_be_read_is_kept(encoder, clip, tmp_path):
+    short = replace(clip, frames=clip.frames[:6], audio=None, sample_rate=0)
+    clips = [saved(short, tmp_path / f"{n}.mp4") for n in "ab"]
+    clips[1].path.write_bytes(clips[1].path.read_bytes()[:100])
+    with pytest.raises(MediaError, match=r"b\.mp4 holds neither video nor sound"):
+        encode_clips(clips, encoder, tmp_path / "latents", "model")
+    assert [entry.source for entry in CachedData(tmp_path / "latents").entries] == ["a.mp4"]
+
+
 def test_an_interrupted_encoding_goes_on_and_follows_its_list(encoder, clip, tmp_path, monkeypatch):
     monkeypatch.setattr("openreels.training.sharded.encoding.CLIPS_PER_SHARD", 2)
     short = replace(clip, frames=clip.frames[:6], audio=None, sample_rate=0)
@@ -95,7 +105,7 @@ def test_an_interrupted_encoding_goes_on_and_follows_its_list(encoder, clip, tmp
     with pytest.raises(KeyboardInterrupt):
         encode_clips(clips, encoder, folder, "model", stop_at(3))
     before = load_file(folder / "00000.safetensors")
-    assert [entry.source for entry in CachedData(folder).entries] == ["a.mp4", "b.mp4"]  # c was not written yet
+    assert [entry.source for entry in CachedData(folder).entries] == ["a.mp4", "b.mp4", "c.mp4"]
 
     (tmp_path / "a.mp4").unlink()  # would be missed if it were opened again
     encode_clips(clips, encoder, folder, "model")

@@ -1,6 +1,7 @@
 """Lists of clips: what they may say, and what is told of mistakes."""
 
 import json
+import wave
 from fractions import Fraction
 
 import numpy as np
@@ -88,6 +89,21 @@ def test_clips_that_cannot_be_used(clips, line, sentence):
     with pytest.raises(ValueError) as raised:
         check_listed(listed_clips(table(clips, line)))
     assert sentence in str(raised.value)
+
+
+def test_a_file_too_long_to_be_decoded_is_named_whatever_part_of_it_is_wanted(clips):
+    with wave.open(str(clips / "long.wav"), "wb") as file:
+        file.setparams((1, 1, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(8000 * 21 * 60))
+    with pytest.raises(ValueError, match=r"long\.wav lasts 1,260 s; accepted are up to 1,200 s"):
+        check_listed(listed_clips(table(clips, {"path": "long.wav", "caption": "x", "end": 2})))
+
+
+def test_references_that_a_text_encoder_is_shown_must_be_mentioned(clips):
+    listed = listed_clips(table(clips, {"path": "a.mp4", "caption": "x", "references": {"it": "b.png"}}))
+    check_listed(listed)
+    with pytest.raises(ValueError, match=r"a\.mp4: its caption must mention @it, for the text encoder is shown"):
+        check_listed(listed, shown=True)
 
 
 def test_what_is_no_list(clips):

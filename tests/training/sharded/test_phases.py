@@ -1,16 +1,19 @@
 """Every phase of the schedule runs and hands its weights over, at a tiny size."""
 
+import json
 from dataclasses import replace
+from shutil import copytree, rmtree
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from sharded_jobs import tiny_transformer
 
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.recipes.v4_phases import PHASES
 from openreels.training.loop import Interrupted
 from openreels.training.sharded.cached import CachedData, LatentWriter
-from openreels.training.sharded.launch import PhasePlan, PhaseRun, furthest, train_phases, write_trained
+from openreels.training.sharded.launch import PhasePlan, PhaseRun, furthest, started, train_phases, write_trained
 from openreels.training.stages import part_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -72,6 +75,80 @@ def test_two_processes_run_a_phase_as_one_does_and_a_frozen_branch_stays(life, p
     assert not torch.equal(two["audio.embed.weight"], before["audio.embed.weight"])
 
 
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A transformer's folder to start from."""
+    folder = tmp_path_factory.mktemp("start")
+    tiny_transformer(num_single_layers=0).save_pretrained(folder)
+    return folder
+
+
+LEARNS = [("video",), ("audio",), ("cross",), ("video", "cross"), ("audio", "cross")]
+
+
+@pytest.mark.parametrize("learns", LEARNS, ids=",".join)
+def test_any_of_the_parts_learn_in_a_phase_of_many_tasks(start, plan, tmp_path, learns):
+    """`joint` has steps of video alone, of audio alone and of both."""
+    run = PhaseRun(tmp_path, "joint", steps=5, batch=2, micro_batch=2, start_from=start, learns=learns)
+    train_phases(plan, run)
+    after = weights(tmp_path, "joint")
+    before = dict(SkyReelsV4Transformer.from_pretrained(start).named_parameters())
+    moved = {part_of(name) for name, value in after.items() if not torch.equal(value, before[name])}
+    assert moved == {*learns}
+    rows = [json.loads(row) for row in (tmp_path / "joint.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [5] and rows[0]["norm"] > 0
+
+
+@pytest.mark.parametrize("learns", [("audio",), ("cross",)], ids=",".join)
+def test_an_adapter_of_some_parts_learns_in_a_phase_of_many_tasks(start, plan, tmp_path, learns):
+    run = PhaseRun(tmp_path, "joint", steps=5, batch=2, start_from=start, learns=learns, lora_rank=2)
+    train_phases(plan, run)
+    adapter = load_file(tmp_path / "joint-adapter" / "pytorch_lora_weights.safetensors")
+    assert {part_of(name) for name, value in adapter.items() if "lora_B" in name and value.any()} == {*learns}
+
+
+def test_tasks_that_teach_nothing_have_no_share():
+    joint = next(phase for phase in PHASES if phase.name == "joint")
+    assert joint.learning(("audio",)).shares == pytest.approx({"text-to-video-audio": 2 / 3, "text-to-audio": 1 / 3})
+    assert joint.learning(("video", "cross")).shares.keys() == {"text-to-video", "text-to-video-audio"}
+    assert joint.learning(("cross",)).shares == {"text-to-video-audio": 1.0}
+    assert joint.learning(("video", "audio")).shares == joint.shares
+
+
+def test_a_schedule_goes_on_without_doing_finished_phases_again(start, plan, tmp_path, capfd):
+    schedule = replace(plan, phases=PHASES[:2])
+    run = PhaseRun(tmp_path, steps=1, batch=1)
+    train_phases(schedule, run)
+    first, second = (tmp_path / f"{phase.name}-weights" for phase in schedule.phases)
+    stamps = [folder.stat().st_mtime_ns for folder in (first, second)]
+    rmtree(second)
+    capfd.readouterr()
+    train_phases(schedule, run)
+    said = capfd.readouterr().out
+    assert "video-1: finished already" in said and "video-2: resumed at step 1 of 1" in said
+    assert first.stat().st_mtime_ns == stamps[0] and second.stat().st_mtime_ns > stamps[1]
+
+    # More steps: the weights there are of fewer, also where the run stopped before it wrote the new ones.
+    train_phases(schedule, replace(run, part="video-1", steps=2))
+    (tmp_path / "video-1" / "step-000002" / "exported").unlink()
+    train_phases(schedule, replace(run, part="video-1", steps=2))
+    assert "video-1: resumed at step 2 of 2" in capfd.readouterr().out
+
+
+def test_a_start_that_gives_everything_is_copied_and_nothing_drawn(life, start, plan, tmp_path):
+    """Parts of two phases over a start; the random numbers are those of before."""
+    state = torch.random.get_rng_state()
+    joint = plan.phase("joint")
+    for phase in ("video-6", "audio"):
+        copytree(life / f"{phase}-weights", tmp_path / f"{phase}-weights")
+    model = started(plan, PhaseRun(tmp_path, start_from=start), joint)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    given = {part: weights(life, phase) for part, phase in joint.chosen.starts_from.items()}
+    given["cross"] = dict(SkyReelsV4Transformer.from_pretrained(start).named_parameters())
+    for name, value in model.named_parameters():
+        assert torch.equal(value, given[part_of(name)][name]), name
+
+
 def test_an_adapter_is_trained_on_given_weights(life, plan, tmp_path):
     train_phases(plan, PhaseRun(tmp_path, "sft-2", steps=1, batch=1, start_from=life / "joint-weights", lora_rank=2))
     assert (tmp_path / "sft-2-adapter" / "pytorch_lora_weights.safetensors").is_file()
@@ -112,4 +189,22 @@ def test_refusals_name_what_is_wrong(plan, tmp_path):
         train_phases(plan, PhaseRun(tmp_path, steps=1, start_from=tmp_path))
     with pytest.raises(ValueError, match=r"are \(4, 6, 12\), and the model needs \(4, 6, 99\)"):
         train_phases(replace(plan, transformer={**plan.transformer, "text_dim": 99}), PhaseRun(tmp_path, steps=1))
+    with pytest.raises(ValueError, match="learns must name some of video, audio, cross, not 'adio'"):
+        PhaseRun(tmp_path, "joint", learns=("adio", "cross"))
+    with pytest.raises(ValueError, match=r"video-1: a step of 3 micro-batches .* among 2 data ranks"):
+        train_phases(plan, PhaseRun(tmp_path, steps=1, batch=3), processes=2)
+    with pytest.raises(ValueError, match="divides 2 processes, not 3"):
+        train_phases(plan, PhaseRun(tmp_path, steps=1, batch=2, context=3), processes=2)
+    with pytest.raises(ValueError, match="batch must be a multiple of micro_batch, 2, not 3"):
+        train_phases(plan, PhaseRun(tmp_path, steps=1, batch=3, micro_batch=2))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_phase_without_a_clip_for_the_parts_that_learn(plan, start, tmp_path):
+    writer = LatentWriter(tmp_path / "clips", torch.zeros(1, 12))
+    writer.add(torch.zeros(2, 12), torch.zeros(8, 4), (2, 2, 2))
+    writer.add(torch.zeros(2, 12), audio_AC=torch.zeros(5, 6), latent_frames=2)
+    writer.close()
+    silent = replace(plan, data=CachedData(writer.folder))
+    with pytest.raises(ValueError, match=r"joint has nothing to train on: there are no clips for text-to-video-audio$"):
+        train_phases(silent, PhaseRun(tmp_path, "joint", steps=1, start_from=start, learns=("cross",)))

@@ -1,5 +1,7 @@
 """Sharded training and context parallelism on two and four gloo processes, against one process and plain torch."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from sharded_jobs import (
@@ -21,7 +23,8 @@ from openreels.training.loop import step_generator
 from openreels.training.sharded.layout import Layout, distributed
 from openreels.training.sharded.lora import lora_config
 from openreels.training.sharded.samples import collate
-from openreels.training.sharded.trainer import TrainerConfig
+from openreels.training.sharded.sharding import _replace, export_weights, shard
+from openreels.training.sharded.trainer import ShardedTrainer, TrainerConfig
 from openreels.training.stages import part_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -102,6 +105,50 @@ def test_one_process_trains_as_plain_torch_does(plain, alone, tmp_path):
     assert_close(result["losses"], losses, **SAME)
     for name, value in weights.items():
         assert_close(result["weights"][name], value.detach(), **CLOSE)
+
+
+class Logged(RandomSource):
+    """Notes when a micro-batch is drawn."""
+
+    def __init__(self, log: list[str]):
+        super().__init__(1)
+        self.log = log
+
+    def micro_batch(self, step: int, number: int):
+        self.log.append(f"drawn {number}")
+        return super().micro_batch(step, number)
+
+
+def test_one_micro_batch_is_held_at_a_time(alone, tmp_path):
+    log, layout = [], Layout.of("cpu")
+    model = shard(tiny_transformer, layout, "cpu")
+    model.register_forward_hook(lambda *_: log.append("computed"))
+    ShardedTrainer(model, Logged(log), config(tmp_path, "data", steps=1, batch=2), layout).run()
+    assert log == ["drawn 0", "computed", "drawn 1", "computed"]
+
+
+def test_an_export_puts_right_what_an_interrupted_one_left(alone, tmp_path):
+    layout, folder = Layout.of("cpu"), tmp_path / "x-weights"
+    model = shard(tiny_transformer, layout, "cpu")
+    export_weights(model, layout, folder, torch.float32)
+    names = {path.name for path in folder.iterdir()}
+    for left in (".x-weights.old", ".x-weights.tmp"):
+        (tmp_path / left / "deep").mkdir(parents=True)
+        (tmp_path / left / "deep" / "file").touch()
+    export_weights(model, layout, folder, torch.float32)
+    assert {path.name for path in folder.iterdir()} == names
+
+    folder.rename(tmp_path / ".x-weights.old")  # stopped between the two renames, then again while writing
+    with pytest.raises(OSError, match="disk full"):
+        _replace(folder, full_disk)
+    assert {path.name for path in folder.iterdir()} == names
+    export_weights(model, layout, folder, torch.float32)
+    assert [path.name for path in tmp_path.iterdir() if "weights" in path.name] == ["x-weights"]
+
+
+def full_disk(folder: Path) -> None:
+    folder.mkdir()
+    raise OSError("disk full")
 
 
 def test_two_processes_train_as_one_and_four_go_on_where_they_stopped(plain, two, four):

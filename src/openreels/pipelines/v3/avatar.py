@@ -28,12 +28,14 @@ from openreels.media import Clip
 from openreels.media.timing import frames_for
 from openreels.models.wan import SkyReelsV3Transformer
 from openreels.pipelines.v3.audio import SAMPLE_RATE, Speech, official_speech, soundtrack, speech
-from openreels.pipelines.v3.base import FACTOR, TEXT_TOKENS, Progress, Steps, V3Output, V3Pipeline, ready
+from openreels.pipelines.v3.base import FACTOR, TEXT_TOKENS, Progress, Steps, V3Output, V3Pipeline
 from openreels.pipelines.v3.images import (
     BILINEAR,
     Canvas,
     Picture,
     cover,
+    filled,
+    frames_of,
     official_picture,
     picture_of,
     pixels_of,
@@ -149,7 +151,8 @@ class SkyReelsV3AvatarPipeline(V3Pipeline):
         self._check_sound(speakers, audio_embeds, official)
         if prompt is None and prompt_embeds is None and not official:
             prompt = SEGMENT_PROMPT
-        self.check_text(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds)
+        guidance = AvatarGuidance(guidance_scale, audio_guidance_scale, official)
+        self.check_text(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds, guidance.by_text)
         self.check_sampler(num_inference_steps, shift, guidance_scale, audio_guidance_scale)
         self.check_output_type(output_type)
         fps = self.check_fps(fps)
@@ -164,8 +167,10 @@ class SkyReelsV3AvatarPipeline(V3Pipeline):
         self._check_segment_prompt(plan, segment_prompt, segment_prompt_embeds, official)
         generator = self.generator_of(generator, seed)
 
-        guidance = AvatarGuidance(guidance_scale, audio_guidance_scale, official)
+        # All texts before the sound: with offloading the largest encoder comes to the device once.
         text_BLD = self._padded_text(prompt, prompt_embeds)
+        segment_BLD = self._segment_text(text_BLD, plan, segment_prompt, segment_prompt_embeds, official)
+        negative_BLD = self._negative_text(guidance, negative_prompt, negative_prompt_embeds)
         features_PVYC = self._features(speeches, audio_embeds, frames, official)
         if not plan.single:  # the last pass ends after the sound: it goes on with its own end, turned back
             features_PVYC = features_PVYC[:, turned_tail(frames, plan.segments.padded)]
@@ -176,8 +181,8 @@ class SkyReelsV3AvatarPipeline(V3Pipeline):
             plan=plan,
             portrait_BCTHW=self._portrait(portrait, canvas, official).to(self._execution_device),
             text_BLD=text_BLD,
-            segment_BLD=self._segment_text(text_BLD, plan, segment_prompt, segment_prompt_embeds, official),
-            negative_BLD=self._negative_text(guidance, negative_prompt, negative_prompt_embeds),
+            segment_BLD=segment_BLD,
+            negative_BLD=negative_BLD,
             features_PVYC=features_PVYC,
             masks_MYX=None if masks_MHW is None else canvas.masks(masks_MHW, size[0] // FACTOR, size[1] // FACTOR),
             guidance=guidance,
@@ -187,15 +192,15 @@ class SkyReelsV3AvatarPipeline(V3Pipeline):
             truncate=official,
         )
         folder = None if work is None else WorkFolder(work, passes.fingerprint())
-        latents_SCFHW, frames_THWC = passes.draw(
+        latents_SCFHW, parts = passes.draw(
             Steps(progress, num_inference_steps * plan.passes), folder, on_segment, output_type != "latent"
         )
         if output_type == "latent":
             return self.finish_latents(latents_SCFHW, AVATAR_FPS)
-        frames_THWC = frames_THWC[:frames]
-        if not official:
-            shown = frames_for(Fraction(frames, AVATAR_FPS), fps)
-            frames_THWC = canvas.cut(frames_THWC[shown_frames(shown, fps, frames, AVATAR_FPS)])
+        shown = frames if official else frames_for(Fraction(frames, AVATAR_FPS), fps)
+        frames_THWC = np.empty((shown, *(canvas.size if official else canvas.box[2:]), 3), np.uint8)
+        picks = shown_frames(shown, fps, frames, AVATAR_FPS)
+        filled(frames_THWC, frames_of(parts, picks, None if official else canvas))
         sound, rate = self._soundtrack(speeches, Fraction(frames, AVATAR_FPS), official)
         return self.finish(frames_THWC, fps, output_type, sound, rate)
 
@@ -275,10 +280,10 @@ class SkyReelsV3AvatarPipeline(V3Pipeline):
         if audio_embeds is not None:
             features = audio_embeds if audio_embeds.ndim == 4 else audio_embeds[None]
             return features[:, :frames].float().cpu()
-        encode = Wav2VecEncoder(ready(self.audio_encoder))
+        encode = Wav2VecEncoder(self.alone(self.audio_encoder))
         seconds = max(each.seconds for each in speeches)
         waves = [official_speech(each) if official else speech(each, seconds) for each in speeches]
-        features = [encode(torch.from_numpy(wave).float(), fps=AVATAR_FPS).float().cpu() for wave in waves]
+        features = [encode(torch.from_numpy(wave).float(), AVATAR_FPS, official).float().cpu() for wave in waves]
         return torch.stack(features)[:, :frames]
 
     def _soundtrack(

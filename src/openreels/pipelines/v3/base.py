@@ -13,6 +13,7 @@ from zlib import crc32
 
 import numpy as np
 import torch
+from accelerate.utils.memory import clear_device_cache
 from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from PIL import Image
@@ -38,7 +39,7 @@ class V3Output(BaseOutput):
     """What a pipeline made; one video, with a batch axis of 1 as diffusers' pipelines have it.
 
     frames: by output_type: "np" (1, T, H, W, 3) uint8; "pil" a list of one list of Pillow images; "latent" normalised
-    latents (passes, 16, F, h, w) float32, as they leave the sampler: nothing trimmed, joined or recoloured.
+    latents (passes, 16, F, h, w) float32 on the CPU, as they leave the sampler: nothing trimmed, joined or recoloured.
     fps: of the frames, exact. audio: (C, N) float32 in [-1, 1], or None. sample_rate: Hz, 0 without audio.
     """
 
@@ -49,11 +50,14 @@ class V3Output(BaseOutput):
 
     @property
     def clip(self) -> Clip:
-        """Frames and sound as a `Clip`, ready to save. Raises ValueError for latents."""
+        """Frames and sound as a `Clip`, ready to save; it shares the memory of "np" frames. Raises ValueError for
+        latents."""
         if isinstance(self.frames, Tensor):
             raise RequestError("latents are no clip yet; ask for output_type np or pil")
-        frames = np.stack([np.asarray(frame) for frame in self.frames[0]])
-        return Clip(frames, self.fps, self.audio, self.sample_rate)
+        frames = self.frames[0]
+        if not isinstance(frames, np.ndarray):
+            frames = np.stack([np.asarray(frame) for frame in frames])
+        return Clip(np.ascontiguousarray(frames), self.fps, self.audio, self.sample_rate)
 
 
 def ready(component: nn.Module) -> nn.Module:
@@ -85,7 +89,20 @@ class V3Pipeline(DiffusionPipeline):
 
     @property
     def codec(self) -> WanVideoCodec:
-        return WanVideoCodec(ready(self.vae))
+        return WanVideoCodec(self.alone(self.vae))
+
+    def alone(self, component: nn.Module) -> nn.Module:
+        """The component on the device where it computes and, with `enable_model_cpu_offload`, all others in RAM.
+
+        The hooks of accelerate send away only the one before in the sequence, whichever of them worked before.
+        """
+        hooks = getattr(self, "_all_hooks", None) or ()
+        for hook in hooks:
+            if hook.model is not component:
+                hook.offload()
+        if hooks:
+            clear_device_cache()
+        return ready(component)
 
     # -- what is asked ------------------------------------------------------------------------------------------------
 
@@ -124,13 +141,19 @@ class V3Pipeline(DiffusionPipeline):
         prompt_embeds: Tensor | None,
         negative_prompt: str | None,
         negative_prompt_embeds: Tensor | None,
+        guided: bool,
     ) -> None:
-        """Raises ValueError unless there is one prompt, as text or embeddings, and all of it can be used."""
+        """Raises ValueError unless there is one prompt, as text or embeddings, and all of it can be used.
+
+        guided: whether guidance is on, which needs a negative prompt, if only the default one.
+        """
         if prompt is None and prompt_embeds is None:
             raise RequestError("prompt is missing: give a text, or prompt_embeds")
         self.check_prompt(prompt, prompt_embeds, "prompt")
         if negative_prompt is not None or negative_prompt_embeds is not None:
             self.check_prompt(negative_prompt, negative_prompt_embeds, "negative_prompt", empty=True)
+        elif guided and (self.text_encoder is None or self.tokenizer is None):
+            raise RequestError("guidance needs negative_prompt_embeds where this pipeline has no text encoder")
 
     def check_prompt(self, prompt: str | None, embeds: Tensor | None, name: str, empty: bool = False) -> None:
         if prompt is not None and embeds is not None:
@@ -157,7 +180,7 @@ class V3Pipeline(DiffusionPipeline):
     def encode_text(self, prompt: str | None, embeds_BLD: Tensor | None) -> Tensor:
         """(1, L, D): embeddings as given, or of the prompt: 512 tokens, zero beyond its end."""
         if embeds_BLD is None:
-            return UMT5TextEncoder(ready(self.text_encoder), self.tokenizer)([prompt])
+            return UMT5TextEncoder(self.alone(self.text_encoder), self.tokenizer)([prompt])
         embeds_BLD = embeds_BLD if embeds_BLD.ndim == 3 else embeds_BLD[None]
         return embeds_BLD.to(self._execution_device)
 
@@ -200,4 +223,4 @@ class V3Pipeline(DiffusionPipeline):
 
     def finish_latents(self, latents_BCFHW: Tensor, fps: int) -> V3Output:
         self.maybe_free_model_hooks()
-        return V3Output(latents_BCFHW, Fraction(fps))
+        return V3Output(latents_BCFHW.cpu(), Fraction(fps))

@@ -5,10 +5,11 @@ Legend: B batch (always 1), C channels, F latent frames, T frames, H W pixels, L
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,9 +23,10 @@ from openreels.media import Clip
 from openreels.media.audio import fit_length
 from openreels.media.timing import frames_for, samples_for
 from openreels.models.wan import SkyReelsV3Transformer
+from openreels.pipelines.registry import NEW_SHOT
 from openreels.pipelines.v3.base import Progress, Steps, V3Output, V3Pipeline
 from openreels.pipelines.v3.colour import Anchor
-from openreels.pipelines.v3.images import Canvas, frame_pixels, stretch, to_uint8
+from openreels.pipelines.v3.images import Canvas, filled, frame_pixels, frames_of, stretch, to_uint8
 from openreels.pipelines.v3.plans import (
     FPS,
     PREFIX_FRAMES,
@@ -152,7 +154,7 @@ class SkyReelsV3ExtensionPipeline(V3Pipeline):
         video: a clip, a file, or frames (T, H, W, 3) uint8 at `video_fps` (24 where not said). prompt or prompt_embeds
         (1, L, D). transition: None continues the shot; a key of `TRANSITIONS` cuts to a new one of 2 to 5 s ("none":
         as the prompt describes it; with prompt_embeds the key only chooses the network); "auto" is what
-        `openreels.shots.choose_transition` makes of prompt and clip.
+        `openreels.shots.choose_transition` makes of prompt and clip, and None for another length than 2 to 5 s.
         fps: of the result, by default the clip's own; the model draws 24, other rates show the frame nearest in time.
         join: the clip itself, with its sound, before the new part (default), or the new part alone.
         fit: how the clip comes to the model's size, "crop" or "pad" (nothing lost; the padding is cut off again).
@@ -162,11 +164,13 @@ class SkyReelsV3ExtensionPipeline(V3Pipeline):
         Raises ValueError: one sentence on what is wrong, before anything is computed.
         """
         source = Source.of(video, None if video_fps is None else self.check_fps(video_fps))
-        self.check_text(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds)
+        guidance = Guidance(guidance_scale, official)
+        self.check_text(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds, guidance.active)
         self.check_sampler(num_inference_steps, shift, guidance_scale)
         self.check_output_type(output_type)
-        if transition == "auto":
-            transition = choose_transition(prompt or "", source.frames, source.fps).transition
+        if transition == "auto":  # which cannot be a cut where no new shot is of this length
+            short = NEW_SHOT[0] <= duration <= NEW_SHOT[1]
+            transition = choose_transition(prompt or "", source.frames, source.fps).transition if short else None
         self._check_wishes(transition, join, fps, official)
         if fps is None:
             fps = FPS if official else source.fps
@@ -176,7 +180,7 @@ class SkyReelsV3ExtensionPipeline(V3Pipeline):
 
         if prompt is not None and transition is not None:
             prompt = TRANSITIONS[transition] + prompt
-        guidance = Guidance(guidance_scale, official, self.encode_text(prompt, prompt_embeds))
+        guidance = replace(guidance, text_BLD=self.encode_text(prompt, prompt_embeds))
         if guidance.active:
             guidance = replace(guidance, negative_BLD=self.encode_text(negative_prompt or "", negative_prompt_embeds))
         given_BCTHW = frame_pixels(self._given(source, plan.context, canvas, official)).to(self._execution_device)
@@ -196,20 +200,23 @@ class SkyReelsV3ExtensionPipeline(V3Pipeline):
             return latents_BCFHW.to(given_BCTHW.device)
 
         if transition is not None:
-            latents_BCFHW, new_THWC = self._new_shot(given_BCTHW, plan, generator, draw, official, output_type)
+            latents_BCFHW, parts = self._new_shot(given_BCTHW, plan, generator, draw, official, output_type)
         elif official:
-            latents_BCFHW, new_THWC = self._official_rolls(given_BCTHW, plan, generator, draw, output_type)
+            latents_BCFHW, parts = self._official_rolls(given_BCTHW, plan, generator, draw, output_type)
         else:
             anchor = Anchor() if anchor_colours else None
-            latents_BCFHW, new_THWC = self._rolls(given_BCTHW, plan, generator, draw, anchor, output_type)
+            latents_BCFHW, parts = self._rolls(given_BCTHW, plan, generator, draw, anchor, output_type)
         if output_type == "latent":
             return self.finish_latents(latents_BCFHW, FPS)
         if official:
-            return self.finish(new_THWC, plan.fps, output_type)
-        new_THWC = canvas.cut(new_THWC[drawn_frames(plan.shown, plan.fps)])
+            count = sum(map(len, parts))
+            frames_THWC = filled(np.empty((count, *canvas.size, 3), np.uint8), frames_of(parts, range(count)))
+            return self.finish(frames_THWC, plan.fps, output_type)
+        new = frames_of(parts, drawn_frames(plan.shown, plan.fps), canvas)
         if join is False:
-            return self.finish(new_THWC, plan.fps, output_type)
-        return self._joined(source, canvas, new_THWC, plan.fps, output_type)
+            frames_THWC = filled(np.empty((plan.shown, *canvas.box[2:], 3), np.uint8), new)
+            return self.finish(frames_THWC, plan.fps, output_type)
+        return self._joined(source, canvas, new, plan, output_type)
 
     # -- what is asked ------------------------------------------------------------------------------------------------
 
@@ -283,41 +290,57 @@ class SkyReelsV3ExtensionPipeline(V3Pipeline):
         draw: Draw,
         anchor: Anchor | None,
         output_type: str,
-    ) -> tuple[Tensor, np.ndarray | None]:
-        """Pass after pass: fresh noise each, the last frames handed on as they are, colours held by the anchor."""
-        latents, frames = [], []
+    ) -> tuple[Tensor, list[np.ndarray]]:
+        """Pass after pass: fresh noise each, the last frames handed on as they are, colours held by the anchor.
+
+        (latents of all passes on the CPU, new frames (T, H, W, 3) uint8 of each pass, none of them for latents).
+        """
+        latents, parts = [], []
         for index, count in enumerate(plan.passes):
             prefix_BCFHW = self.codec.encode(given_BCTHW)
             noise = partial(self.noise, count, *given_BCTHW.shape[3:], generator)
-            latents.append(draw(index, self._continuation(prefix_BCFHW), noise))
+            latents_BCFHW = draw(index, self._continuation(prefix_BCFHW), noise)
+            latents.append(latents_BCFHW.cpu())
             if output_type == "latent" and index == len(plan.passes) - 1:
                 break
-            decoded_BCTHW = self.codec.decode(torch.cat([prefix_BCFHW, latents[-1]], dim=2))
-            again_BCTHW, new_BCTHW = decoded_BCTHW.tensor_split([given_BCTHW.shape[2]], dim=2)
-            if anchor is not None:
-                new_BCTHW = anchor.hold(new_BCTHW, again_BCTHW, given_BCTHW)
-            frames.append(to_uint8(new_BCTHW)[0])
-            known_BCTHW = torch.cat([given_BCTHW, new_BCTHW], dim=2)
-            given_BCTHW = known_BCTHW[:, :, -prefix_length(known_BCTHW.shape[2]) :]
-        return torch.cat(latents, dim=2), None if output_type == "latent" else np.concatenate(frames)
+            new_THWC, given_BCTHW = self._continued(prefix_BCFHW, latents_BCFHW, given_BCTHW, anchor)
+            parts += [] if output_type == "latent" else [new_THWC]
+        return torch.cat(latents, dim=2), parts
+
+    def _continued(
+        self, prefix_BCFHW: Tensor, latents_BCFHW: Tensor, given_BCTHW: Tensor, anchor: Anchor | None
+    ) -> tuple[np.ndarray, Tensor]:
+        """(new frames of a pass (T, H, W, 3) uint8, the frames that the next one continues).
+
+        A step of its own so that gigabytes of decoded frames are gone when the next pass is drawn: what is handed on
+        is no view of them.
+        """
+        decoded_BCTHW = self.codec.decode(torch.cat([prefix_BCFHW, latents_BCFHW], dim=2))
+        again_BCTHW, new_BCTHW = decoded_BCTHW.tensor_split([given_BCTHW.shape[2]], dim=2)
+        if anchor is not None:
+            new_BCTHW = anchor.hold(new_BCTHW, again_BCTHW, given_BCTHW)
+        count = prefix_length(given_BCTHW.shape[2] + new_BCTHW.shape[2])
+        last_BCTHW = torch.cat([given_BCTHW[:, :, -count:], new_BCTHW[:, :, -count:]], dim=2)[:, :, -count:]
+        return to_uint8(new_BCTHW)[0], last_BCTHW.clone()
 
     def _official_rolls(
         self, given_BCTHW: Tensor, plan: Plan, generator: torch.Generator, draw: Draw, output_type: str
-    ) -> tuple[Tensor, np.ndarray | None]:
-        """Pass after pass from the same seed; the last frames handed on through uint8, truncated."""
-        latents, frames = [], []
+    ) -> tuple[Tensor, list[np.ndarray]]:
+        """Pass after pass from the same seed; the last frames handed on through uint8, truncated. As `_rolls` gives."""
+        latents, parts = [], []
         for index, count in enumerate(plan.passes):
             again = torch.Generator(generator.device).manual_seed(generator.initial_seed())
             prefix_BCFHW = self.codec.encode(given_BCTHW)
             noise = partial(self.noise, count, *given_BCTHW.shape[3:], again)
-            latents.append(draw(index, self._continuation(prefix_BCFHW), noise))
+            latents_BCFHW = draw(index, self._continuation(prefix_BCFHW), noise)
+            latents.append(latents_BCFHW.cpu())
             if output_type == "latent" and index == len(plan.passes) - 1:
                 break
-            decoded_BCTHW = self.codec.decode(torch.cat([prefix_BCFHW, latents[-1]], dim=2))
-            decoded_THWC = to_uint8(decoded_BCTHW, truncate=True)[0]
-            frames.append(decoded_THWC[given_BCTHW.shape[2] :])
+            both_BCFHW = torch.cat([prefix_BCFHW, latents_BCFHW], dim=2)
+            decoded_THWC = to_uint8(self.codec.decode(both_BCFHW), truncate=True)[0]
+            parts += [] if output_type == "latent" else [decoded_THWC[given_BCTHW.shape[2] :]]
             given_BCTHW = frame_pixels(decoded_THWC[-PREFIX_FRAMES:]).to(given_BCTHW.device)
-        return torch.cat(latents, dim=2), None if output_type == "latent" else np.concatenate(frames)
+        return torch.cat(latents, dim=2), parts
 
     def _new_shot(
         self,
@@ -327,8 +350,8 @@ class SkyReelsV3ExtensionPipeline(V3Pipeline):
         draw: Draw,
         official: bool,
         output_type: str,
-    ) -> tuple[Tensor, np.ndarray | None]:
-        """One pass: the context stands behind the noisy frames, at time 0 and far away in position."""
+    ) -> tuple[Tensor, list[np.ndarray]]:
+        """One pass: the context stands behind the noisy frames, at time 0 and far away in position. As `_rolls`."""
         context_BCFHW = self.codec.encode(given_BCTHW)
         known, count = context_BCFHW.shape[2], plan.passes[0]
         positions_F = torch.cat([torch.arange(count), CONTEXT_POSITION + torch.arange(known)])
@@ -342,24 +365,25 @@ class SkyReelsV3ExtensionPipeline(V3Pipeline):
 
         latents_BCFHW = draw(0, velocity, partial(self.noise, count, *given_BCTHW.shape[3:], generator))
         if output_type == "latent":
-            return latents_BCFHW, None
-        return latents_BCFHW, to_uint8(self.codec.decode(latents_BCFHW), truncate=official)[0]
+            return latents_BCFHW, []
+        return latents_BCFHW, [to_uint8(self.codec.decode(latents_BCFHW), truncate=official)[0]]
 
     # -- the result ---------------------------------------------------------------------------------------------------
 
     def _joined(
-        self, source: Source, canvas: Canvas, new_THWC: np.ndarray, fps: Fraction, output_type: str
+        self, source: Source, canvas: Canvas, new: Iterable[np.ndarray], plan: Plan, output_type: str
     ) -> V3Output:
-        """The clip, its sound, then the new part, in silence."""
-        count = len(source.frames)
+        """The clip, its sound, then the new frames (H, W, 3), in silence."""
+        count, fps = len(source.frames), plan.fps
         kept = frames_for(count / source.fps, fps)
         picks = shown_frames(kept, fps, count, source.fps)
-        kept_THWC = canvas.cut(canvas.fitted(source.frames[picks]))
+        old = (canvas.cut(canvas.fitted(source.frames[pick : pick + 1]))[0] for pick in picks)
+        frames_THWC = filled(np.empty((kept + plan.shown, *canvas.box[2:], 3), np.uint8), chain(old, new))
         audio = source.audio
         if audio is not None:
             audio = fit_length(audio, samples_for(count, source.fps, source.sample_rate))
-            audio = fit_length(audio, samples_for(kept + len(new_THWC), fps, source.sample_rate))
-        return self.finish(np.concatenate([kept_THWC, new_THWC]), fps, output_type, audio, source.sample_rate)
+            audio = fit_length(audio, samples_for(len(frames_THWC), fps, source.sample_rate))
+        return self.finish(frames_THWC, fps, output_type, audio, source.sample_rate)
 
 
 @dataclass(frozen=True)
@@ -390,7 +414,7 @@ class Guidance:
 
     scale: float
     official: bool
-    text_BLD: Tensor
+    text_BLD: Tensor | None = None
     negative_BLD: Tensor | None = None
 
     @property

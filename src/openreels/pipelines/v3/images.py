@@ -8,7 +8,7 @@ Legend: B batch, C channels, T frames, H W pixels, M masks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
@@ -28,10 +28,13 @@ __all__ = [
     "Canvas",
     "Picture",
     "cover",
+    "filled",
     "fit_frames",
     "frame_pixels",
+    "frames_of",
     "letterbox",
     "official_picture",
+    "opened",
     "pad_box",
     "picture_of",
     "pixels_of",
@@ -64,6 +67,7 @@ def official_picture(given: Picture, name: str = "picture") -> Image.Image:
 
 @contextmanager
 def opened(given: Picture, name: str) -> Iterator[Image.Image]:
+    """The picture as its file has it, read to the end. Raises RequestError for what is none, or is damaged."""
     if isinstance(given, Image.Image):
         yield given
         return
@@ -72,6 +76,10 @@ def opened(given: Picture, name: str) -> Iterator[Image.Image]:
         if picture is None:
             raise RequestError(f"{name} must be a picture file, and {given} is none")
         with picture:
+            try:
+                picture.load()
+            except Exception as error:  # decoders that meet hostile bytes raise whatever they like
+                raise RequestError(f"{name} {given} is damaged: {error or type(error).__name__}") from error
             yield picture
         return
     frame = given.frames[0] if isinstance(given, Clip) and given.is_still else given
@@ -238,3 +246,24 @@ def to_uint8(pixels_BCTHW: Tensor, truncate: bool = False) -> np.ndarray:
     levels = (pixels_BCTHW.float() / 2 + 0.5).clamp(0, 1) * 255
     levels = levels if truncate else levels.round()
     return levels.to(torch.uint8).permute(0, 2, 3, 4, 1).cpu().numpy()
+
+
+def frames_of(parts: list[np.ndarray], picks: Sequence[int], canvas: Canvas | None = None) -> Iterator[np.ndarray]:
+    """One frame (H, W, 3) after the other, by ascending numbers over all parts (T, H, W, 3) of a video; what `canvas`
+    shows of it.
+
+    Parts are taken out of the list as they are done with: written where they belong, a long video is in RAM once.
+    """
+    done = 0
+    for pick in picks:
+        while pick - done >= len(parts[0]):
+            done += len(parts.pop(0))
+        frame_1HWC = parts[0][pick - done : pick - done + 1]
+        yield (frame_1HWC if canvas is None else canvas.cut(frame_1HWC))[0]
+
+
+def filled(frames_THWC: np.ndarray, frames: Iterable[np.ndarray]) -> np.ndarray:
+    """The array with frames (H, W, 3), as many as it has, in it."""
+    for place_HWC, frame_HWC in zip(frames_THWC, frames, strict=True):
+        place_HWC[:] = frame_HWC
+    return frames_THWC

@@ -31,6 +31,7 @@ from openreels.models.wan_keys import (
     is_original_transformer,
     transformer_config,
 )
+from openreels.pipelines.registry import V3
 from openreels.pipelines.v3.budget import Network
 from openreels.pipelines.v3.planning import MODELS, Model
 
@@ -90,6 +91,13 @@ class Layout:
     components: Mapping[str, Path]
 
     @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the networks that were found are for; one of V2V's two may be missing."""
+        if self.variant != "v2v":
+            return V3[self.variant].tasks
+        return tuple(task for name, task in ALTERNATIVES.items() if name in self.components)
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """Parts of the variant that were not found and cannot be done without."""
         return tuple(
@@ -145,8 +153,9 @@ def load_components(
 ) -> dict[str, Any]:
     """All components of a checkpoint by the names its pipeline takes.
 
-    Transformers, text and image encoder in `dtype`; VAE and audio encoder in float32, as released. One of V2V's two
-    transformers is None where the folder lacks it, or where its task ("v2v", "v2v-shot") is not among `tasks`.
+    Transformers and text encoder in `dtype`; VAE and audio encoder in float32, the image encoder in float16 where
+    `dtype` is not float32, as released. One of V2V's two transformers is None where the folder lacks it, or where its
+    task ("v2v", "v2v-shot") is not among `tasks`.
 
     Raises ValueError: a bad folder, missing parts, weights that do not fit.
     """
@@ -157,6 +166,9 @@ def load_components(
     at = layout.components
     networks = [name for name in COMPONENTS[layout.variant] if name in ALTERNATIVES]
     if layout.variant == "v2v" and tasks is not None:
+        if not set(tasks) & set(layout.tasks):
+            there, wanted = (", ".join(names) for names in (layout.tasks, tasks))
+            raise ValueError(f"{layout.folder} has the network for {there}, not that for {wanted}.")
         at = {name: path for name, path in at.items() if ALTERNATIVES.get(name) in (None, *tasks)}
     components: dict[str, Any] = {
         name: load_transformer(at[name], dtype, device, layout.variant) if name in at else None for name in networks
@@ -165,7 +177,8 @@ def load_components(
     components["text_encoder"] = load_text_encoder(at["text_encoder"], dtype, device)
     components["tokenizer"] = load_tokenizer(at["tokenizer"])
     if layout.variant == "a2v":
-        components["image_encoder"] = load_image_encoder(at["image_encoder"], dtype, device)
+        half = dtype if dtype is torch.float32 else torch.float16
+        components["image_encoder"] = load_image_encoder(at["image_encoder"], half, device)
         components["audio_encoder"] = load_audio_encoder(at["audio_encoder"], torch.float32, device)
     return components
 

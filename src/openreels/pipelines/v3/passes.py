@@ -121,8 +121,9 @@ class AvatarPasses:
 
     def draw(
         self, counter: Steps, work: WorkFolder | None, on_segment: OnSegment | None, decode_all: bool
-    ) -> tuple[Tensor, np.ndarray | None]:
-        """(latents of all passes in the order drawn (S, C, F, Y, X), frames (T, H, W, 3) uint8 of the whole video).
+    ) -> tuple[Tensor, list[np.ndarray]]:
+        """(latents of all passes in the order drawn (S, C, F, Y, X) on the CPU, frames (T, H, W, 3) uint8 of the whole
+        video in parts).
 
         decode_all: without it, what need not be decoded for the passes to go on is not, and there are no frames.
         """
@@ -131,25 +132,29 @@ class AvatarPasses:
         given_BCTHW = self.portrait_BCTHW
         for chapter, (start, ends) in enumerate(self.plan.chapters):
             pass_ = partial(self.one_pass, self.portrait_BCTHW, None, start, self.text_BLD, False, counter)
-            latents.append(self.remembered(work, f"key-{chapter:02}", pass_, counter))
+            latents_BCFYX = self.remembered(work, f"key-{chapter:02}", pass_, counter)
+            latents.append(latents_BCFYX.cpu())
             if self.plan.single:
                 if decode_all:
-                    parts.append(self.part(self.decoded(latents[-1])[:, :, : segments.frames], 0, 1, on_segment))
+                    parts.append(self.part(self.decoded(latents_BCFYX)[:, :, : segments.frames], 0, 1, on_segment))
                 break
-            keys_BCTHW = self.decoded(latents[-1])[:, :, ends]
+            keys_BCTHW = self.decoded(latents_BCFYX)[:, :, ends]  # a copy, as `ends` is a list
             for end_BCTHW in keys_BCTHW.split(1, dim=2):
                 pass_ = partial(
                     self.one_pass, given_BCTHW, end_BCTHW, segments.span(index)[0], self.segment_BLD, index > 0, counter
                 )
-                latents.append(self.remembered(work, f"segment-{index:03}", pass_, counter))
+                latents_BCFYX = self.remembered(work, f"segment-{index:03}", pass_, counter)
+                latents.append(latents_BCFYX.cpu())
                 if decode_all or index < segments.count - 1:
-                    decoded_BCTHW = self.decoded(latents[-1])
-                    given_BCTHW = decoded_BCTHW[:, :, segments.stride : segments.stride + segments.motion]
+                    decoded_BCTHW = self.decoded(latents_BCFYX)
+                    # No view: all decoded frames are to be gone from the device when the next pass is drawn.
+                    given_BCTHW = decoded_BCTHW[:, :, segments.stride : segments.stride + segments.motion].clone()
                     first, last = segments.kept(index)
                     if decode_all:
                         parts.append(self.part(decoded_BCTHW[:, :, first:last], index, segments.count, on_segment))
+                    del decoded_BCTHW
                 index += 1
-        return torch.cat(latents), np.concatenate(parts) if decode_all else None
+        return torch.cat(latents), parts
 
     def remembered(self, work: WorkFolder | None, name: str, one_pass: Callable[[], Tensor], counter: Steps) -> Tensor:
         """Latents of a pass, drawn or out of the work folder."""

@@ -145,6 +145,11 @@ class Job:
         return max(each.decoded for each in self.passes)
 
     @property
+    def result_bytes(self) -> int:
+        """Of the result's frames, uint8: finished passes wait in RAM, and are in it once."""
+        return 3 * self.frames * self.height * self.width
+
+    @property
     def transformer_flops(self) -> int:
         return sum(self.evaluations * budget.forward_flops(self.model.network, each.sequence) for each in self.passes)
 
@@ -258,17 +263,18 @@ def estimate(job: Job, placement: Placement, gpu: Gpu) -> Estimate:
     loading = job.model.transformers * network.weight_bytes(job.model.stored or 2) + sum(weights.values())
     if placement.where == "resident":
         base = dict.fromkeys(("text", "sampling", "codec"), everything)
-        ram = PROCESS_BYTES
+        ram = PROCESS_BYTES + job.result_bytes
     elif placement.where == "offload":
-        # Its hooks leave the autoencoder on the device once it has worked; it sends the transformer away when it works.
+        # Its hooks leave the autoencoder on the device once it has worked; it sends all others away when it works.
         base = {"text": text, "sampling": transformer + vae, "codec": vae}
-        ram = PROCESS_BYTES + everything
+        ram = PROCESS_BYTES + everything + job.result_bytes
     else:
         held = outer + block * (2 if placement.prefetch else 1)
         # The audio encoder is called by its parts, which no hook sees the end of: it stays.
         stays = vae + weights.get("audio_encoder", 0)
         base = {"text": text + vae, "sampling": held + stays, "codec": stays}
-        ram = PROCESS_BYTES + everything - vae
+        # Pinned copies take what they hold: `placement.pin_exactly` keeps torch from rounding them up.
+        ram = PROCESS_BYTES + everything - vae + job.result_bytes
     if placement.where != "resident":
         base["other encoders"] = vae + others  # small beside the other phases, which they never meet
     vram = {

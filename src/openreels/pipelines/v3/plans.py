@@ -22,6 +22,7 @@ __all__ = [
     "FPS",
     "PREFIX_FRAMES",
     "ROLL_LATENTS",
+    "SLOTS",
     "AvatarPlan",
     "Segments",
     "context_frames",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 FPS = 24  # of references and extension
+SLOTS = 4  # reference slots behind the video, whether used or not
 PREFIX_FRAMES = 25  # what a single-shot pass continues: 7 latents
 ROLL_LATENTS = 33  # new latents in the longest pass of the release: 40 with the prefix
 CONTEXT_FRAMES = {2: 9, 3: 17, 4: 25, 5: 33}  # seconds of a new shot -> frames of the clip that it is cut from

@@ -20,13 +20,11 @@ from openreels.media.timing import frames_for, padded_frames
 from openreels.models.wan import SkyReelsV3Transformer
 from openreels.pipelines.v3.base import Progress, Steps, V3Output, V3Pipeline
 from openreels.pipelines.v3.images import Picture, letterbox, official_picture, picture_of, pixels_of, to_uint8
-from openreels.pipelines.v3.plans import FPS, latents_of, shown_frames
+from openreels.pipelines.v3.plans import FPS, SLOTS, latents_of, shown_frames
 from openreels.pipelines.v3.sizes import BUCKETS, Size, exact_aspect, pick_size
 from openreels.request import RequestError
 
 __all__ = ["SkyReelsV3ReferencePipeline"]
-
-SLOTS = 4  # reference slots behind the video, whether used or not
 
 
 class SkyReelsV3ReferencePipeline(V3Pipeline):
@@ -84,14 +82,14 @@ class SkyReelsV3ReferencePipeline(V3Pipeline):
         Raises ValueError: one sentence on what is wrong, before anything is computed.
         """
         pictures = self._check_references(references, official)
-        self.check_text(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds)
+        guidance = DualGuidance(guidance_scale, image_guidance_scale, official)
+        self.check_text(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds, guidance.negative)
         self.check_sampler(num_inference_steps, shift, guidance_scale, image_guidance_scale)
         self.check_output_type(output_type)
         fps = self.check_fps(fps)
         shown, drawn = self._lengths(duration, num_frames, fps, official)
         size = pick_size(pictures[0].size[::-1], BUCKETS, resolution, aspect, height, width)
         generator = self.generator_of(generator, seed)
-        guidance = DualGuidance(guidance_scale, image_guidance_scale, official)
 
         text_BLD = self.encode_text(prompt, prompt_embeds)
         negative_BLD = self.encode_text(negative_prompt or "", negative_prompt_embeds) if guidance.negative else None

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from openreels.hardware import GPUS, Placement, choose
 from openreels.media import Clip
 from openreels.media.recipe import Recipe
 from openreels.nn.precision import fastest_dtype
 from openreels.pipelines.placement import apply_placement, transformers_of
-from openreels.pipelines.registry import V3
+from openreels.pipelines.registry import NEW_SHOT, V3
 from openreels.pipelines.v3.base import V3Pipeline
 from openreels.pipelines.v3.loading import detect, load_components, pipeline_class, planned
 from openreels.pipelines.v3.planning import Model, estimates, job_of
-from openreels.pipelines.v3.speakers import Speaker
+from openreels.pipelines.v3.precheck import check_duration
+from openreels.pipelines.v3.speakers import speakers_in
 from openreels.prompts import PromptError, check_tags, parse
 from openreels.request import Capabilities, Request, RequestError, check
 from openreels.shots.transition import decide
@@ -30,10 +30,12 @@ __all__ = ["V3Reel"]
 SAMPLED = 2**20  # bytes at either end of a weight file that its hash reads: whole ones are tens of gigabytes
 
 
-def hash_weights(folder: Path) -> str:
-    """16 hex digits over names, sizes and ends of all weight files, and over all configs."""
+def hash_weights(folder: Path, parts: Iterable[Path]) -> str:
+    """16 hex digits over names, sizes and ends of the weight files of some parts (files or folders inside `folder`),
+    and over their configs; what else is in the folder, or is fetched into it later, has no say."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".pth", ".bin", ".gguf", ".json")):
+    files = {file for part in parts for file in (part.rglob("*") if part.is_dir() else (part,))}
+    for path in sorted(p for p in files if p.suffix in (".safetensors", ".pth", ".bin", ".gguf", ".json")):
         size = path.stat().st_size
         digest.update(f"{path.relative_to(folder).as_posix()} {size} ".encode())
         with path.open("rb") as file:
@@ -88,7 +90,8 @@ class V3Reel:
             apply_placement(pipeline, placement_for(model, memory), device)
         else:
             pipeline.to(device)
-        return cls(pipeline, variant, name or str(folder), hash_weights(folder))
+        used = [path for name, path in layout.components.items() if getattr(pipeline, name, None) is not None]
+        return cls(pipeline, variant, name or str(folder), hash_weights(layout.folder, used))
 
     @property
     def capabilities(self) -> Capabilities:
@@ -111,7 +114,7 @@ class V3Reel:
         """
         check(request, self.capabilities, self.name)
         if request.transition == "auto":
-            request, _ = decide(request)
+            request, _ = decide(request, Clip.open(request.video), NEW_SHOT)
         request = request.filled(self.capabilities)
         arguments = self._arguments(request)
         if self.variant != "r2v":  # which is one pass
@@ -127,7 +130,10 @@ class V3Reel:
 
     def recipe(self, request: Request) -> Recipe:
         """What its clip will carry: enough to make it again, as long as the files it names stay the same."""
-        return Recipe.here(request.filled(self.capabilities).wishes(), self.name, self.weight_hash)
+        wishes = request.filled(self.capabilities).wishes()
+        dtype = str(transformers_of(self.pipeline)[0].dtype).removeprefix("torch.")
+        where = f"{self.pipeline._execution_device.type} {dtype}"
+        return Recipe.here(wishes, self.name, self.weight_hash, where, request.files.values())
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         """What the pipeline is called with."""
@@ -146,11 +152,10 @@ class V3Reel:
         chosen |= {
             "r2v": lambda: {"references": [Path(reference.path) for reference in request.references]},
             "v2v": lambda: {"video": request.video, "transition": request.transition},
-            "a2v": lambda: {"image": Path(request.image), "audio": _speakers(request)},
+            "a2v": lambda: {"image": Path(request.image), "audio": speakers_in(request)},
         }[self.variant]()
-        if self.variant == "a2v" and request.duration is not None:
-            raise RequestError(f"a portrait speaks as long as its sound lasts; duration must be left out, not "
-                               f"{request.duration:g} s")  # fmt: skip
+        if self.variant == "a2v":
+            check_duration(request)
         return {name: value for name, value in chosen.items() if value is not None}
 
 
@@ -159,7 +164,7 @@ def plain_prompt(request: Request) -> str:
 
     Raises RequestError for a tag that no reference has.
     """
-    tags = request.pictures
+    tags = request.tagged
     if not tags:
         return request.prompt
     caption = parse(request.prompt, tags)
@@ -171,14 +176,3 @@ def plain_prompt(request: Request) -> str:
     for mention in reversed(caption.mentions):
         words = words[: mention.span.start] + mention.name + words[mention.span.end :]
     return words
-
-
-def _speakers(request: Request) -> list[Speaker]:
-    speakers = []
-    for speaker in request.speakers:
-        mask = None
-        if speaker.mask is not None:
-            with Image.open(speaker.mask) as picture:
-                mask = picture.convert("L")
-        speakers.append(Speaker(speaker.audio, region=speaker.region, mask=mask))
-    return speakers

@@ -15,12 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from openreels.media import Clip
+from openreels.media.read import read_sound
 from openreels.pipelines.v3.audio import Speech, speech_of
-from openreels.pipelines.v3.images import Canvas
+from openreels.pipelines.v3.images import Canvas, opened
 from openreels.pipelines.v3.sizes import Size
-from openreels.request import RequestError
+from openreels.request import Request, RequestError
 
-__all__ = ["Speaker", "check_masks", "masks_of", "speakers_of"]
+__all__ = ["Speaker", "check_masks", "masks_of", "speakers_in", "speakers_of"]
 
 PATCH = 16  # pixels of a token, each way
 
@@ -42,7 +43,7 @@ class Speaker:
     start: float = 0.0
 
     def speech(self, name: str) -> Speech:
-        audio = Clip.open(self.audio) if isinstance(self.audio, str | Path) else self.audio
+        audio = read_sound(self.audio) if isinstance(self.audio, str | Path) else self.audio
         return speech_of(audio, self.sample_rate, self.start, name)
 
 
@@ -55,6 +56,18 @@ def speakers_of(audio: object, sample_rate: int | None) -> list[Speaker]:
             raise RequestError("audio must be one sound, or a list of Speaker(audio, region=...), one for each person")
         return list(audio)
     return [Speaker(audio, sample_rate)]
+
+
+def speakers_in(request: Request) -> list[Speaker]:
+    """Those of a request, their masks read. Raises RequestError for a mask that is no picture, or a damaged one."""
+    speakers = []
+    for number, speaker in enumerate(request.speakers, 1):
+        mask = None
+        if speaker.mask is not None:
+            with opened(speaker.mask, f"the mask of speaker {number}") as picture:
+                mask = picture.convert("L")
+        speakers.append(Speaker(speaker.audio, region=speaker.region, mask=mask))
+    return speakers
 
 
 def masks_of(speakers: Sequence[Speaker], size: Size) -> Tensor | None:

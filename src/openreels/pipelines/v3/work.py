@@ -73,5 +73,10 @@ def weight_sample(model: nn.Module) -> Tensor:
 
     Parameters that are elsewhere for now (sequential offloading) are left out.
     """
-    present = (parameter.detach() for parameter in model.parameters() if not parameter.is_meta)
+    present = (plain(parameter.detach()) for parameter in model.parameters() if not parameter.is_meta)
     return torch.cat([torch.zeros(1), *(parameter.flatten()[:1].float().cpu() for parameter in present)])
+
+
+def plain(parameter: Tensor) -> Tensor:
+    """A quantised parameter as the bytes it holds: diffusers' own kind of tensor mixes with no other."""
+    return parameter.as_tensor() if hasattr(parameter, "as_tensor") else parameter

@@ -88,14 +88,15 @@ class LatentWriter:
         self.folder, self.clips_per_shard, self.made_by = folder, clips_per_shard, made_by
         self.entries: list[Entry] = []
         self.tensors: dict[str, Tensor] = {}
+        self.shard = 0
         self.widths: dict[str, int] = {"context": empty_context_LD.shape[-1]}
         if made_by and (folder / "index.json").is_file():
             index = _read_index(folder)
             if index["made_by"] != made_by:
                 raise ValueError(f"{folder} holds latents of {index['made_by'] or 'another make'}, not of {made_by}")
             self.entries, self.widths = [Entry.of(clip) for clip in index["clips"]], index["widths"]
-        # Names are not used again, whatever `keep` has forgotten.
-        self.shard = 1 + max((entry.shard for entry in self.entries), default=-1)
+            # Names are not used again, whatever `keep` has forgotten: a training may still be reading those files.
+            self.shard = 1 + max((int(path.stem) for path in folder.glob("[0-9]*.safetensors")), default=-1)
         self.number = 1 + max((entry.number for entry in self.entries), default=-1)
         self.pending = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -140,7 +141,8 @@ class LatentWriter:
             kind = "video" if name == "references" else name
             if self.widths.setdefault(kind, part.shape[-1]) != part.shape[-1]:
                 raise ValueError(f"{name}: {part.shape[-1]} channels, where clips before had {self.widths[kind]}")
-            self.tensors[f"{self.number}.{name}"] = part.to(torch.bfloat16).contiguous()
+            # Clips wait here for their shard: not in the memory of the GPU that has encoded them.
+            self.tensors[f"{self.number}.{name}"] = part.to("cpu", torch.bfloat16).contiguous()
         audio_tokens = 0 if audio_AC is None else len(audio_AC)
         grids = tuple(reference_grids)
         self.entries.append(Entry(self.shard, self.number, grid, audio_tokens, latent_frames, grids, source))
@@ -222,7 +224,7 @@ class CachedSource:
     def micro_batch(self, step: int, number: int) -> list[Sample]:
         task = draw_task(self.shares, self.seed, self.phase.name, step, number)
         buckets = self.buckets[task]
-        draw = step_generator(self.seed, f"{self.phase.name}/cached", (step << 12) + number)
+        draw = step_generator(self.seed, f"{self.phase.name}/cached/{number}", step)
         clips = buckets[int(torch.multinomial(torch.tensor([float(len(b)) for b in buckets]), 1, generator=draw))]
         chosen = torch.randint(len(clips), (self.size,), generator=draw).tolist()
         dropped = (torch.rand(self.size, generator=draw) < self.phase.chosen.text_dropout).tolist()

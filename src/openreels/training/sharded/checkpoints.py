@@ -18,6 +18,8 @@ import torch.distributed.checkpoint as dcp
 
 __all__ = ["Checkpoints"]
 
+EXPORTED = "exported"  # an empty file in a checkpoint
+
 
 class Checkpoints:
     """The checkpoints of one training in `folder`, the newest `keep` of them.
@@ -62,6 +64,15 @@ class Checkpoints:
         """Fill `state`, which says what to read and how it is sharded here."""
         with _quiet():
             dcp.load(state, checkpoint_id=self._path(step))
+
+    def mark_exported(self, step: int) -> None:
+        """Note that the weights of this checkpoint have been exported, all of them."""
+        if dist.get_rank() == 0:
+            (self._path(step) / EXPORTED).touch()
+
+    def exported(self, step: int) -> bool:
+        """Whether the newest checkpoint has at least so many steps, and its weights have been exported."""
+        return bool(steps := self.steps()) and steps[-1] >= step and (self._path(steps[-1]) / EXPORTED).is_file()
 
     def _path(self, step: int, ending: str = "") -> Path:
         return self.folder / f"{'.' if ending else ''}step-{step:06d}{ending}"

@@ -62,6 +62,11 @@ class Task:
     given: Callable[[Grid, torch.Generator], Tensor] = _nothing
     reference: str | None = None
 
+    @property
+    def reaches(self) -> frozenset[str]:
+        """Parts of the model ("video", "audio", "cross") that its loss reaches: cross alone where both towers run."""
+        return frozenset(self.streams) | ({"cross"} if len(self.streams) == 2 else frozenset())
+
 
 VIDEO, AUDIO, BOTH = ("video",), ("audio",), ("video", "audio")
 TASKS = {
@@ -84,7 +89,12 @@ TASKS = {
 
 
 def video_task(task: Task, data_NC: Tensor, shape: VideoShape, generator: torch.Generator) -> StreamState:
-    """The blank state, batch 1, of a task on a clip's latents; references are added by `with_references`."""
+    """The blank state, batch 1, of a task on a clip's latents; references are added by `with_references`.
+
+    What is given is cut out of the latents of the complete clip. For whole latent frames from the start on these are
+    what a request gives, as codecs are causal. Around a box they are not: a request's are of the kept pixels on black
+    (`tasks.conditions.kept_latents`), and these here know something of what the box hides, as far as the codec reaches.
+    """
     mask_FYX = task.given((shape.latent_frames, shape.latent_height, shape.latent_width), generator)
     mask_1N1 = mask_FYX.reshape(1, -1, 1)
     return replace(video_state(shape, 1), mask_BN1=mask_1N1, given_BNC=data_NC[None].float() * mask_1N1)

@@ -34,7 +34,7 @@ from openreels.training.sharded.listing import Listed
 
 __all__ = ["ClipEncoder", "encode_clips"]
 
-CLIPS_PER_SHARD = 64  # what an interruption costs at most
+CLIPS_PER_SHARD = 64  # what a power failure costs at most
 
 
 @dataclass(frozen=True)
@@ -123,15 +123,18 @@ def encode_clips(
     same call goes on after an interruption, and follows a list that has grown or changed.
 
     made_by: what decides the latents besides the clips: weights, resolution. progress: called with (clips done, all).
-    Raises ValueError where the folder is of something else.
+    Raises ValueError where the folder is of something else, MediaError where a file cannot be decoded; what was encoded
+    until then is written.
     """
     writer = LatentWriter(folder, encoder.context("", {}), CLIPS_PER_SHARD, made_by)
     writer.keep({clip.name for clip in clips})
     known = {entry.source for entry in writer.entries}
-    for done, clip in enumerate(clips, 1):
-        if clip.name not in known:
-            writer.add(**encoder(clip))
-        if progress is not None:
-            progress(done, len(clips))
-    writer.close()
+    try:
+        for done, clip in enumerate(clips, 1):
+            if clip.name not in known:
+                writer.add(**encoder(clip))
+            if progress is not None:
+                progress(done, len(clips))
+    finally:
+        writer.close()
     return writer

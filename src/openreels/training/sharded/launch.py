@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import torch
@@ -15,10 +16,12 @@ from torch import multiprocessing
 
 from openreels.media.folders import link_tree
 from openreels.models.adapters import load_lora, merge_lora
+from openreels.models.checkpoint import open_tensors
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.training.loop import Interrupted
 from openreels.training.plan import leave_with_parent
-from openreels.training.sharded.layout import Layout, distributed, started_by_torchrun
+from openreels.training.sharded.checkpoints import Checkpoints
+from openreels.training.sharded.layout import Layout, data_ranks, distributed, first_says, started_by_torchrun
 from openreels.training.sharded.lora import add_lora, lora_config
 from openreels.training.sharded.phases import Phase
 from openreels.training.sharded.samples import Source
@@ -68,8 +71,9 @@ class PhaseRun:
     part: one phase alone. steps, batch: instead of the phases' own. micro_batch: clips of one forward pass.
     minutes: wall-clock budget of this call. context: processes that share one clip.
     start_from: a transformer's folder that every part begins with, unless a phase trained in `workdir` hands one over.
-    lora_rank: train adapters of that rank instead of weights. learns: of the parts a phase learns, these alone.
-    audio_weight: of the audio loss, against 1 for video.
+    lora_rank: train adapters of that rank instead of weights. learns: of the parts a phase learns, these alone, from
+    the tasks that teach them. audio_weight: of the audio loss, against 1 for video.
+    Raises ValueError where learns names anything else than parts.
     """
 
     workdir: Path
@@ -86,6 +90,14 @@ class PhaseRun:
     learns: tuple[str, ...] | None = None
     audio_weight: float = 1.0
 
+    def __post_init__(self):
+        if wrong := [repr(part) for part in self.learns or () if part not in PARTS]:
+            raise ValueError(f"learns must name some of {', '.join(PARTS)}, not {', '.join(wrong)}")
+
+    def narrowed(self, phase: Phase) -> Phase:
+        """The phase with `learns` alone. Raises ValueError where it learns none of them."""
+        return phase if self.learns is None else phase.learning(self.learns)
+
 
 def train_phases(plan: PhasePlan, run: PhaseRun, processes: int = 1) -> None:
     """Train, going on from whatever is in the work folder; weights end in `<workdir>/<phase>-weights`.
@@ -93,30 +105,29 @@ def train_phases(plan: PhasePlan, run: PhaseRun, processes: int = 1) -> None:
     Under torchrun, `processes` is what torchrun says. Raises ValueError and FileNotFoundError before anything is
     loaded where the plan cannot be run, training.loop.Interrupted where the minutes end first.
     """
-    check(plan, run)
+    check(plan, run, processes)
     if started_by_torchrun():
         with distributed(run.device):
             _train(plan, run)
         return
     run.workdir.mkdir(parents=True, exist_ok=True)
-    meet = (run.workdir / f".rendezvous-{os.getpid()}").absolute()
     stopped = multiprocessing.get_context("spawn").SimpleQueue()
-    try:
+    # A place of its own: what a killed run has left must not be found by the next one, nor by another phase that is
+    # trained in the same work folder at the same time.
+    with TemporaryDirectory(prefix="openreels-") as folder:
+        meet = f"file://{folder}/rendezvous"
         if processes == 1:
-            with distributed(run.device, rank=0, processes=1, store=f"file://{meet}"):
+            with distributed(run.device, rank=0, processes=1, store=meet):
                 _train(plan, run)
         else:
             threads = max(1, torch.get_num_threads() // processes)
-            arguments = (processes, threads, f"file://{meet}", stopped, plan, run)
-            multiprocessing.spawn(_worker, arguments, nprocs=processes)
-    finally:
-        meet.unlink(missing_ok=True)
+            multiprocessing.spawn(_worker, (processes, threads, meet, stopped, plan, run), nprocs=processes)
     if not stopped.empty():
         raise Interrupted(stopped.get())
 
 
-def check(plan: PhasePlan, run: PhaseRun) -> None:
-    """Raises ValueError, FileNotFoundError."""
+def check(plan: PhasePlan, run: PhaseRun, processes: int = 1) -> None:
+    """Raises ValueError, FileNotFoundError. processes: as of `train_phases`."""
     if run.steps is None and run.minutes is None:
         raise ValueError("training needs a budget: steps or minutes")
     phases = plan.chosen(run.part)
@@ -125,8 +136,9 @@ def check(plan: PhasePlan, run: PhaseRun) -> None:
         names = "channels of video latents, of audio latents, width of the context"
         raise ValueError(f"the data do not fit the model: {names} are {found}, and the model needs {wanted}")
     _check_start(run)
-    for phase in phases:
-        settings_of(run, phase)
+    ranks = data_ranks(int(os.environ["WORLD_SIZE"]) if started_by_torchrun() else processes, run.context)
+    for phase in map(run.narrowed, phases):
+        settings_of(run, phase).check_ranks(ranks)
         if len(lacking := plan.data.lacks(phase)) == len(phase.shares):
             raise ValueError(f"phase {phase.name} has nothing to train on: there are no clips for {', '.join(lacking)}")
     if run.start_from is None and run.part:
@@ -151,6 +163,11 @@ def adapter_of(workdir: Path, phase: str) -> Path:
     return workdir / f"{phase}-adapter"
 
 
+def left_by(run: PhaseRun, phase: str) -> Path:
+    """What a phase leaves in the work folder: its weights, or its adapter."""
+    return (weights_of if run.lora_rank is None else adapter_of)(run.workdir, phase)
+
+
 def transformer_in(folder: Path) -> Path:
     """Of a whole pipeline's folder, or of the transformer alone."""
     return folder / "transformer" if (folder / "transformer").is_dir() else folder
@@ -171,9 +188,20 @@ def _worker(rank: int, processes: int, threads: int, store: str, stopped, plan: 
 def _train(plan: PhasePlan, run: PhaseRun) -> None:
     """Runs in every process alike."""
     layout, began = Layout.of(run.device, run.context), time.monotonic()
-    for phase in plan.chosen(run.part):
+    for phase in map(run.narrowed, plan.chosen(run.part)):
+        # Of a schedule that goes on: what is finished is neither built nor written again.
+        if first_says(_is_finished(run, phase)):
+            if layout.is_first:
+                print(f"{phase.name}: finished already", flush=True)
+            continue
         left = None if run.minutes is None else run.minutes - (time.monotonic() - began) / 60
         train_phase(plan, replace(run, minutes=left), phase, layout)
+
+
+def _is_finished(run: PhaseRun, phase: Phase) -> bool:
+    """Whether what the phase leaves is there, of as many steps as it is to have."""
+    settings = settings_of(run, phase)
+    return left_by(run, phase.name).is_dir() and Checkpoints(settings.workdir / settings.name).exported(settings.steps)
 
 
 def train_phase(plan: PhasePlan, run: PhaseRun, phase: Phase, layout: Layout) -> None:
@@ -201,18 +229,17 @@ def train_phase(plan: PhasePlan, run: PhaseRun, phase: Phase, layout: Layout) ->
     trainer = ShardedTrainer(model, source, settings, layout)
     trainer.run()
     trainer.ema.swap()
+    folder = left_by(run, phase.name)
     if adapter is not None:
-        export_adapter(model, layout, adapter_of(run.workdir, phase.name), adapter)
+        export_adapter(model, layout, folder, adapter)
     else:
-        export_weights(model, layout, weights_of(run.workdir, phase.name), torch.float32)
+        export_weights(model, layout, folder, torch.float32)
+    trainer.checkpoints.mark_exported(trainer.step)
 
 
 def settings_of(run: PhaseRun, phase: Phase) -> TrainerConfig:
-    """Raises ValueError where nothing that the phase learns is left to learn."""
+    """phase: narrowed to what `run` learns. Raises ValueError where its batch does not divide into micro-batches."""
     chosen = phase.chosen
-    learns = chosen.learns if run.learns is None else tuple(part for part in chosen.learns if part in run.learns)
-    if not learns:
-        raise ValueError(f"phase {phase.name} learns {', '.join(chosen.learns)}, none of which is to be trained")
     steps = run.steps or phase.steps
     return TrainerConfig(
         run.workdir,
@@ -223,7 +250,7 @@ def settings_of(run: PhaseRun, phase: Phase) -> TrainerConfig:
         chosen.learning_rate,
         seed=run.seed,
         minutes=run.minutes,
-        learns=learns,
+        learns=chosen.learns,
         weights={"video": 1.0, "audio": run.audio_weight},
         times=chosen.times,
         cross_dropout=chosen.cross_dropout,
@@ -241,24 +268,30 @@ def started(plan: PhasePlan, run: PhaseRun, phase: Phase) -> SkyReelsV4Transform
     Fresh, or `start_from`; then the parts that phases trained in the work folder hand over.
     Raises ValueError where weights are of another model.
     """
-    torch.manual_seed(run.seed)
-    model = SkyReelsV4Transformer(**plan.transformer)
-    if run.start_from is not None:
-        _copy(model, transformer_in(run.start_from), PARTS)
+    folder_of = {} if run.start_from is None else dict.fromkeys(PARTS, transformer_in(run.start_from))
     for part, source in phase.chosen.starts_from.items():
         if (folder := weights_of(run.workdir, source)).is_dir():
-            _copy(model, folder, (part,))
+            folder_of[part] = folder
+    if {*PARTS} <= folder_of.keys():  # nothing is fresh: the largest models are drawn for minutes
+        with torch.device("meta"):
+            model = SkyReelsV4Transformer(**plan.transformer)
+        model = model.to_empty(device="cpu")
+    else:
+        torch.manual_seed(run.seed)
+        model = SkyReelsV4Transformer(**plan.transformer)
+    for folder in {*folder_of.values()}:
+        _copy(model, folder, tuple(part for part, theirs in folder_of.items() if theirs == folder))
     return model
 
 
 def _copy(model: SkyReelsV4Transformer, folder: Path, parts: tuple[str, ...]) -> None:
-    source = SkyReelsV4Transformer.from_pretrained(folder)
-    theirs, ours = source.state_dict(), dict(model.named_parameters())
-    if {name: value.shape for name, value in theirs.items()} != {name: p.shape for name, p in ours.items()}:
+    """Parts of the weights in a folder into the model, one tensor in memory at a time."""
+    theirs, ours = open_tensors(folder), dict(model.named_parameters())
+    if theirs.shapes != {name: tuple(p.shape) for name, p in ours.items()}:
         raise ValueError(f"the weights in {folder} are of a model of other sizes than the one to be trained")
-    for name, value in theirs.items():
+    for name in theirs.shapes:
         if part_of(name) in parts:
-            ours[name].data.copy_(value)
+            ours[name].data.copy_(theirs.tensor(name, torch.device("cpu")))
 
 
 def furthest(plan: PhasePlan, run: PhaseRun) -> dict[str, str]:
@@ -268,9 +301,8 @@ def furthest(plan: PhasePlan, run: PhaseRun) -> dict[str, str]:
     Raises ValueError for a start that is no model, FileNotFoundError where nothing is trained.
     """
     _check_start(run)
-    folder_of = weights_of if run.lora_rank is None else adapter_of
     until = plan.phases.index(plan.phase(run.part)) + 1 if run.part else len(plan.phases)
-    finished = [phase for phase in plan.phases[:until] if folder_of(run.workdir, phase.name).is_dir()]
+    finished = [phase for phase in plan.phases[:until] if left_by(run, phase.name).is_dir()]
     if not finished or run.part not in (None, finished[-1].name):
         what = "weights" if run.lora_rank is None else "adapter"
         raise FileNotFoundError(f"there is nothing to export: {run.workdir} holds no {what} of {run.part or 'a phase'}")

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-__all__ = ["Layout", "distributed", "started_by_torchrun"]
+__all__ = ["Layout", "data_ranks", "distributed", "first_says", "started_by_torchrun"]
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,7 @@ class Layout:
     def of(cls, device: str, context: int = 1) -> Layout:
         """Over the default process group. Raises ValueError where `context` does not divide its size."""
         world = dist.get_world_size()
-        if context < 1 or world % context:
-            raise ValueError(f"context parallelism needs a number that divides {world} processes, not {context}")
-        grid = init_device_mesh(device, (world // context, context), mesh_dim_names=("data", "context"))
+        grid = init_device_mesh(device, (data_ranks(world, context), context), mesh_dim_names=("data", "context"))
         return cls(grid, init_device_mesh(device, (world,), mesh_dim_names=("shards",)))
 
     @property
@@ -58,6 +57,20 @@ class Layout:
     @property
     def context_group(self) -> dist.ProcessGroup:
         return self.grid.get_group("context")
+
+
+def data_ranks(processes: int, context: int) -> int:
+    """Groups that take different clips, of `context` processes each. Raises ValueError where they do not come out."""
+    if context < 1 or processes % context:
+        raise ValueError(f"context parallelism needs a number that divides {processes} processes, not {context}")
+    return processes // context
+
+
+def first_says(value: Any) -> Any:
+    """The first process's value, in every process; what can be pickled."""
+    box = [value]
+    dist.broadcast_object_list(box)
+    return box[0]
 
 
 def started_by_torchrun() -> bool:

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from openreels.media.error import MediaError
+from openreels.media.limits import LIMITS
 from openreels.media.probe import probe
+from openreels.media.read import check_header
 from openreels.prompts import PromptError, check_tags, parse
 
 __all__ = ["Listed", "check_listed", "listed_clips"]
@@ -99,18 +101,26 @@ def _of_line(where: str, line: str, folder: Path) -> Listed:
     return Listed(**fields | places, name=json.dumps(fields, sort_keys=True))
 
 
-def check_listed(clips: Sequence[Listed]) -> None:
-    """Looks at the headers of all files and at all captions. Raises ValueError that names the first mistakes."""
-    mistakes = [mistake for clip in clips if (mistake := _mistake(clip))]
+def check_listed(clips: Sequence[Listed], shown: bool = False) -> None:
+    """Looks at the headers of all files and at all captions. Raises ValueError that names the first mistakes.
+
+    shown: the text encoder sees the references, so that captions must say where each belongs.
+    """
+    mistakes = [mistake for clip in clips if (mistake := _mistake(clip, shown))]
     if mistakes:
         raise ValueError(f"{len(mistakes)} of {len(clips)} clips cannot be used: {_told(mistakes, '; ')}")
 
 
-def _mistake(clip: Listed) -> str:
+def _mistake(clip: Listed, shown: bool) -> str:
     try:
         facts = probe(clip.path)
-        check_tags(parse(clip.caption, clip.references), clip.references)
-        unseen = [path for path in clip.references.values() if probe(path).video is None]
+        # Files are decoded whole, also where `start` and `end` cut a short part out.
+        check_header(clip.path, facts, LIMITS)
+        caption = parse(clip.caption, clip.references)
+        check_tags(caption, clip.references)
+        references = {path: probe(path) for path in clip.references.values()}
+        for path, stated in references.items():
+            check_header(path, stated, LIMITS)
     except MediaError as error:
         return str(error)
     except PromptError as error:
@@ -120,7 +130,11 @@ def _mistake(clip: Listed) -> str:
     end = last if clip.end is None else clip.end
     if not 0 <= clip.start < end <= last + TOLERANCE:
         return f"{clip.path}: from {clip.start:g} to {end:g} s is no part of its {seconds:.4g} s"
-    return f"{clip.path}: its reference {unseen[0]} must be a picture or a clip" if unseen else ""
+    if unseen := [path for path, stated in references.items() if stated.video is None]:
+        return f"{clip.path}: its reference {unseen[0]} must be a picture or a clip"
+    if unsaid := [f"@{tag}" for tag in clip.references if shown and tag not in caption.tags]:
+        return f"{clip.path}: its caption must mention {', '.join(unsaid)}, for the text encoder is shown references"
+    return ""
 
 
 def _told(mistakes: Sequence[str], between: str = ", ") -> str:

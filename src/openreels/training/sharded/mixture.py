@@ -23,8 +23,7 @@ def draw_task(shares: Mapping[str, float], seed: int, name: str, step: int, numb
         by_streams.setdefault(TASKS[task].streams, {})[task] = share
     totals = {streams: sum(tasks.values()) for streams, tasks in by_streams.items()}
     streams = _choice(totals, step_generator(seed, f"{name}/streams", step))
-    # 2^12 micro-batches a step are more than a batch has clips.
-    return _choice(by_streams[streams], step_generator(seed, f"{name}/task", (step << 12) + number))
+    return _choice(by_streams[streams], step_generator(seed, f"{name}/task/{number}", step))
 
 
 def _choice(weights: Mapping, generator: torch.Generator):

@@ -6,8 +6,8 @@ ours: the paper gives neither learning rates nor batch sizes, nor how tasks with
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import ceil
 
 from openreels.training.sharded.conditions import TASKS
@@ -77,10 +77,28 @@ class Phase:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Task -> share of the samples, summing to 1."""
+        """Task -> share of the samples, summing to 1; none of a task whose loss reaches no part that learns."""
         given = {name: share for name, share in self.published.tasks.items() if share is not None}
         rest, total = 1 - sum(given.values()), sum(self.chosen.shares.values())
-        return given | {name: rest * share / total for name, share in self.chosen.shares.items()}
+        shares = given | {name: rest * share / total for name, share in self.chosen.shares.items()}
+        useful = {name: share for name, share in shares.items() if TASKS[name].reaches & {*self.chosen.learns}}
+        # Nothing is divided where nothing is left out: shares stay the published numbers to the last bit.
+        return useful if len(useful) == len(shares) else {n: s / sum(useful.values()) for n, s in useful.items()}
+
+    def learning(self, parts: Sequence[str]) -> Phase:
+        """The phase with only `parts` learning, of those that it learns; tasks that teach them nothing have no share.
+
+        Raises ValueError where it learns none of them, or has no task that teaches one.
+        """
+        learns = tuple(part for part in self.chosen.learns if part in parts)
+        if not learns:
+            raise ValueError(
+                f"phase {self.name} learns {', '.join(self.chosen.learns)}, none of which is to be trained"
+            )
+        phase = replace(self, chosen=replace(self.chosen, learns=learns))
+        if not phase.shares:
+            raise ValueError(f"phase {self.name} has no task from which {', '.join(learns)} could learn")
+        return phase
 
     @property
     def seconds(self) -> tuple[float, float] | None:

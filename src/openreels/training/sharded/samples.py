@@ -46,7 +46,8 @@ class Source(Protocol):
     """Where samples come from."""
 
     def micro_batch(self, step: int, number: int) -> list[Sample]:
-        """Micro-batch `number` of a step: clips of one shape. All those of a step must have the same streams.
+        """Micro-batch `number` of a step: as many clips as the training takes at a time, of one shape. All those of a
+        step must have the same streams.
 
         Must depend on its arguments alone: which process asks, and how many there are, must not matter.
         """

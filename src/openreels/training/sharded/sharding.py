@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,14 +93,23 @@ def export_adapter(model: SkyReelsV4Transformer, layout: Layout, folder: Path, c
 
 
 def _replace(folder: Path, write: Callable[[Path], object]) -> None:
-    """Write a folder under a temporary name, then put it in the place of an older one."""
+    """Write a folder under a temporary name, then put it in the place of an older one.
+
+    Whatever an interrupted call has left is put right first.
+    """
     temporary, old = (folder.with_name(f".{folder.name}.{kind}") for kind in ("tmp", "old"))
     folder.parent.mkdir(parents=True, exist_ok=True)
+    if old.exists() and not folder.exists():  # stopped between the two renames below
+        old.replace(folder)
+    _remove(temporary, old)
     write(temporary)
     if folder.exists():
         folder.replace(old)
     temporary.replace(folder)
-    if old.exists():
-        for path in old.iterdir():
-            path.unlink()
-        old.rmdir()
+    _remove(old)
+
+
+def _remove(*folders: Path) -> None:
+    for folder in folders:
+        if folder.exists():
+            shutil.rmtree(folder)

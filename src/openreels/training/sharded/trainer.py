@@ -29,7 +29,7 @@ from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.training.loop import Interrupted, LoopConfig, Meter, forget_after, step_generator
 from openreels.training.sharded.checkpoints import Checkpoints
 from openreels.training.sharded.ema import ShardedEma
-from openreels.training.sharded.layout import Layout
+from openreels.training.sharded.layout import Layout, first_says
 from openreels.training.sharded.samples import Batch, Source, Times, UniformTimes, collate
 from openreels.training.stages import OnPath
 
@@ -88,6 +88,14 @@ class TrainerConfig:
         """Of one step, over all processes."""
         return self.batch // self.micro_batch
 
+    def check_ranks(self, data_ranks: int) -> None:
+        """Raises ValueError where so many data ranks do not divide the micro-batches of a step."""
+        if self.micro_batches % data_ranks:
+            raise ValueError(
+                f"{self.name}: a step of {self.micro_batches} micro-batches ({self.batch} clips, {self.micro_batch} at "
+                f"a time) cannot be divided among {data_ranks} data ranks"
+            )
+
 
 def video_listens(learns: tuple[str, ...]) -> bool:
     """Whether video attends to audio: not where the audio tower learns to follow a frozen video tower."""
@@ -101,10 +109,7 @@ class ShardedTrainer:
     """
 
     def __init__(self, model: SkyReelsV4Transformer, source: Source, config: TrainerConfig, layout: Layout):
-        if config.micro_batches % layout.data_ranks:
-            raise ValueError(
-                f"a step of {config.micro_batches} micro-batches cannot be divided among {layout.data_ranks} data ranks"
-            )
+        config.check_ranks(layout.data_ranks)
         self.model, self.source, self.config, self.layout = model, source, config, layout
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(
@@ -129,8 +134,9 @@ class ShardedTrainer:
         """
         config, log = self.config, self.config.workdir / f"{self.config.name}.jsonl"
         config.workdir.mkdir(parents=True, exist_ok=True)
-        if steps := self.checkpoints.steps():
-            self._load(steps[-1])
+        # What one process sees on a shared disk, another may not see yet: all load what the first one names.
+        if newest := first_says(self.checkpoints.steps()[-1:]):
+            self._load(*newest)
             if self.layout.is_first:
                 forget_after(log, self.step)
                 print(f"{config.name}: resumed at step {self.step} of {config.steps}", flush=True)
@@ -162,10 +168,12 @@ class ShardedTrainer:
     def train_step(self) -> dict[str, Tensor | float]:
         """One step of the optimizer; returns the numbers of the whole step, over all processes."""
         device = torch.device(self.config.device)
-        batches = [self._drawn(number) for number in self._numbers()]
-        counts = self._summed({name: sum(generated(batch, name) for batch in batches) for name in self.config.weights})
-        errors = {name: torch.zeros((), device=device) for name in counts}
-        for batch in batches:
+        errors = {name: torch.zeros((), device=device) for name in self.config.weights}
+        counts: dict[str, float] = {}
+        for number in self._numbers():
+            batch = self._drawn(number)
+            # All micro-batches of a step have the same streams, so the first one says what is to be counted in all.
+            counts = counts or self._counted(batch)
             total = torch.zeros((), device=device)
             for name, error in self._errors(batch.to(device)).items():
                 share = error / max(counts[name], 1.0)
@@ -194,10 +202,23 @@ class ShardedTrainer:
 
     def _drawn(self, number: int) -> Batch:
         samples = self.source.micro_batch(self.step, number)
+        return collate(samples, self.config.times, self.config.cross_dropout, self._generators(number))
+
+    def _generators(self, number: int) -> list[torch.Generator]:
+        """Of what is drawn for each clip of a micro-batch, its times first."""
         first = self.step * self.config.batch + number * self.config.micro_batch
         name = f"{self.config.name}/path"
-        generators = [step_generator(self.config.seed, name, first + i) for i in range(len(samples))]
-        return collate(samples, self.config.times, self.config.cross_dropout, generators)
+        return [step_generator(self.config.seed, name, first + i) for i in range(self.config.micro_batch)]
+
+    def _counted(self, batch: Batch) -> dict[str, float]:
+        """Stream -> clips of the whole step of which it is to be generated (t < 1). batch: any one of the step.
+
+        By their times alone, so that no more than one micro-batch is held at a time.
+        """
+        generators = [generator for number in self._numbers() for generator in self._generators(number)]
+        drawn = [dict(zip(("video", "audio"), self.config.times.draw(1, g), strict=True)) for g in generators]
+        runs = {name: getattr(batch, name) is not None for name in self.config.weights}
+        return self._summed({name: sum(float(t[name] < 1) for t in drawn) if runs[name] else 0.0 for name in runs})
 
     def _errors(self, batch: Batch) -> dict[str, Tensor]:
         """Stream -> squared error of its velocity, summed over the clips of which it was to be generated."""
@@ -248,12 +269,6 @@ class ShardedTrainer:
             options=self.options,
         )
         self.step, self.seconds = state["progress"]["step"], state["progress"]["seconds"]
-
-
-def generated(batch: Batch, stream: str) -> float:
-    """Clips of which a stream was to be generated (t < 1)."""
-    truth: OnPath | None = getattr(batch, stream)
-    return 0.0 if truth is None else float((truth.state.time_B < 1).sum())
 
 
 def summed_error(predicted: Tensor, truth: OnPath) -> Tensor:

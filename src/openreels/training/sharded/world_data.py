@@ -83,7 +83,7 @@ class WorldSource:
 
     def micro_batch(self, step: int, number: int) -> list[Sample]:
         task = TASKS[draw_task(self.phase.shares, self.seed, self.phase.name, step, number)]
-        draw = step_generator(self.seed, f"{self.phase.name}/world", (step << 12) + number)
+        draw = step_generator(self.seed, f"{self.phase.name}/world/{number}", step)
         clips = self.data.clips
         bucket = self.data.stills if task.still else clips[int(torch.randint(len(clips), (), generator=draw))]
         indices = torch.randint(len(self.latents[bucket]), (self.size,), generator=draw).tolist()
