@@ -48,7 +48,10 @@ def run(line: str, capsys) -> None:
     prompt, verb, *arguments = shlex.split(line)
     assert (prompt, verb) == ("$", "openreels")
     capsys.readouterr()
-    assert (main(arguments), capsys.readouterr().err) == (0, ""), line
+    code = main(arguments)
+    # The tiny tokenizer of these tests knows few words, so that it takes many tokens for the rest.
+    said = [each for each in capsys.readouterr().err.splitlines() if "tokens and this model reads" not in each]
+    assert (code, said) == (0, []), line
     for flag in ("-o", "--preview-mask"):
         if flag in arguments:
             made = Clip.open(arguments[arguments.index(flag) + 1])

@@ -190,10 +190,11 @@ def test_nobody_there(server):
     assert made.by == "embedded" and "it cannot be reached (Connection refused)" in made.warnings[0]
 
 
-def test_a_reference_that_is_no_picture(server, tmp_path):
-    (tmp_path / "cat.png").write_text("meow")
-    made = enhance(server, references={"cat": tmp_path / "cat.png"}, pictures=True)
-    assert "cat.png cannot be shown to it" in made.warnings[0] and not server.asked
+def test_of_a_reference_that_is_no_picture_the_name_is_told(server, tmp_path):
+    (tmp_path / "cat.wav").write_text("meow")
+    assert enhance(server, GOOD, references={"cat": tmp_path / "cat.wav"}, pictures=True).prompt == GOOD
+    told = [part["text"] for part in server.asked[-1]["messages"][1]["content"]]
+    assert told[1:] == ["This is @cat:", "(a clip or a sound, which cannot be shown)"]
 
 
 def test_faults_of_an_honest_caption():

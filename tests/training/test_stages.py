@@ -202,10 +202,12 @@ def test_naming_teaches_the_layers_below_and_is_left_behind(make_task):
     task = make_task("joint", naming=1.0, batch=2)
     hooks = sum(len(layer._forward_hooks) for layer in task.model.layers)
     loss, said = step(task)
-    plain = step(make_task("joint", batch=2))[0]
-    assert set(said) >= {"video named", "audio named"} and loss > plain
+    plain = step(make_task("joint", naming=0.0, batch=2))[0]
+    assert "video named" in said and loss > plain
     loss.backward()
-    assert all(p.grad is not None and p.grad.any() for p in task.modules["video_names"].parameters() if p.ndim == 2)
+    for stream in ("video", "audio"):
+        weights = [p for p in task.modules[f"{stream}_names"].classify.parameters() if p.ndim == 2]
+        assert weights and all(p.grad.any() for p in weights)
     assert sum(len(layer._forward_hooks) for layer in task.model.layers) == hooks
     assert not any("names" in key for key in task.model.state_dict())
 
@@ -215,4 +217,4 @@ def test_only_what_learns_and_runs_is_named(make_task):
     drawn = make_task("joint", naming=1.0, batch=2).draw(0, gen())
     assert drawn.truth["video"].classes_BNK.shape[:2] == drawn.video.state.noisy_BNC.shape[:2]
     assert drawn.truth["audio"].classes_BNK.shape[:2] == drawn.audio.state.noisy_BNC.shape[:2]
-    assert not make_task("joint", batch=2).draw(0, gen()).truth
+    assert not make_task("joint", naming=0.0, batch=2).draw(0, gen()).truth
