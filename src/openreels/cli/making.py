@@ -59,9 +59,9 @@ def make(
     media = {} if can is None else check_media(request, can)
     request = enhance(decided(request, media, can))
 
-    begin = perf_counter()
     from openreels.encoders.text import PromptWarning
 
+    begin = perf_counter()
     with warnings_of(PromptWarning), progress_bar(f"{model} generates", quiet=as_json) as progress:
         reel = loaded(model, request.task)
         recipe = reel.recipe(request)

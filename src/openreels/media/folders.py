@@ -53,6 +53,8 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
             folder.replace(old)
         part.replace(folder)
     finally:
+        if old.exists() and not folder.exists():
+            old.replace(folder)
         for rest in (part, old):
             shutil.rmtree(rest, ignore_errors=True)
 
