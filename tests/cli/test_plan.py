@@ -87,6 +87,10 @@ def test_nothing_fits(openreels):
         (["v2v", "--duration", "2.5", "--official"], "official mode"),
         (["r2v", "--aspect", "2:1"], "aspect must be one of"),
         (["r2v", "--references", "5"], "--references must be a whole number from 1 to 4, not '5'"),
+        (["pocket", "--train"], "--train is for"),
+        (["r2v", "--gpus", "8"], "--gpus cannot be used with a request"),
+        (["full", "--references", "2", "--official"], "--references, --official cannot be used with a request to full"),
+        (["full", "--train", "--resolution", "480p"], "--resolution cannot be used with a plan of training"),
         (["r2v", "--steps", "x"], "--steps must be a whole number from 1 to 1,000, not 'x'"),
     ],
 )

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from openreels.media.aspect import ASPECTS
-from openreels.pipelines.placement import placement_by_size
+from openreels.models.v4 import SkyReelsV4Transformer
+from openreels.pipelines.placement import Placement, apply_placement, placement_by_size
 from openreels.pipelines.reel import Reel, hash_folder
 from openreels.pipelines.registry import POCKET, available, find
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
@@ -31,6 +32,32 @@ def test_shapes_of_frames_and_sound(tiny_pipeline):
 def test_latent_output_has_one_row_per_position(tiny_pipeline):
     made = tiny_pipeline("a red ball", num_frames=9, height=32, width=48, output_type="latent")
     assert made.frames.shape == (1, 3 * 2 * 3, 4) and made.audio.shape == (1, 9, 3)
+
+
+def with_motion(tiny, pipeline, tmp_path) -> SkyReelsV4Pipeline:
+    """The same pipeline with a transformer that says how things move."""
+    pipeline.save_pretrained(tmp_path / "pipeline")
+    other = SkyReelsV4Pipeline.from_pretrained(tmp_path / "pipeline")
+    config = {name: value for name, value in other.transformer.config.items() if not name.startswith("_")}
+    torch.manual_seed(0)
+    other.transformer = tiny.shake(SkyReelsV4Transformer(**config | {"motion_channels": 5}), std=0.05).eval()
+    return other
+
+
+def test_motion_is_generated_and_left_behind(tiny, tiny_pipeline, tmp_path):
+    """It has noise of its own, and that of the picture is what it would be without."""
+    pipeline = with_motion(tiny, tiny_pipeline, tmp_path)
+    seen = []
+    hook = pipeline.transformer.register_forward_pre_hook(lambda _, args: seen.append(args[0].noisy_BNC))
+    made = pipeline("a red ball", num_frames=9, height=32, width=48, output_type="latent")
+    hook.remove()
+    assert made.frames.shape == (1, 3 * 2 * 3, 4)
+    assert seen[0].shape[2] == 4 + 5 and seen[0][..., 4:].std() > 0.5
+    hook = tiny_pipeline.transformer.register_forward_pre_hook(lambda _, args: seen.append(args[0].noisy_BNC))
+    tiny_pipeline("a red ball", num_frames=9, height=32, width=48, output_type="latent")
+    hook.remove()
+    assert torch.equal(seen[0][0, :, :4], seen[-3][0])
+    assert pipeline("a red ball", num_frames=9, height=32, width=48).frames.shape == (1, 9, 32, 48, 3)
 
 
 @pytest.mark.parametrize(("video", "audio"), [(True, False), (False, True)])
@@ -161,3 +188,13 @@ def test_components_are_placed_by_their_sizes(tiny_pipeline, share, where):
     parts = [part for part in tiny_pipeline.components.values() if isinstance(part, torch.nn.Module)]
     total = sum(p.numel() * p.element_size() for part in parts for p in part.parameters())
     assert placement_by_size(tiny_pipeline, share * total).where == where
+
+
+def test_eight_bit_weights_make_nearly_the_same_clip(tiny_pipeline, tmp_path):
+    tiny_pipeline.save_pretrained(tmp_path)
+    eighth = SkyReelsV4Pipeline.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    apply_placement(eighth, Placement(weights="fp8"), "cpu")
+    inner = eighth.transformer.layers[0].video.stream.to_qkv.weight
+    assert inner.dtype == torch.float8_e4m3fn
+    shown = [each("a red ball", num_frames=5, height=16, width=16).frames.float() for each in (tiny_pipeline, eighth)]
+    assert (shown[0] - shown[1]).abs().mean() < 8

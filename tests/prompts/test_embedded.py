@@ -173,3 +173,17 @@ def test_it_hears_what_the_worlds_captions_say_is_heard(form, kinds):
         assert named[0] == named[1], f"{caption}\n{made}"
         heard += len(named[1])
     assert heard > 150
+
+
+@pytest.mark.parametrize(
+    ("prompt", "quote"),
+    [
+        ('A girl says "Listen. The music box plays. Come here."', '"Listen. The music box plays. Come here."'),
+        ('A woman says "I heard it. Sounds: loud." in the rain', '"I heard it. Sounds: loud."'),
+    ],
+)
+@pytest.mark.parametrize("modality", ["video+audio", "video"])
+def test_what_somebody_says_stays_whole(prompt, quote, modality):
+    written = enhance(prompt, modality).prompt
+    assert f"<dialogue> {quote} </dialogue>" in written or (modality == "video" and "dialogue" not in written)
+    assert written.count('"') in (0, 2)

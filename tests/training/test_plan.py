@@ -1,9 +1,11 @@
 """The whole life of the tiny plan: what it leaves behind, how stages start from one another, what it refuses."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 from openreels.recipes.pocket import export, tiny_plan
 from openreels.recipes.pocket import plan as pocket_plan
@@ -150,6 +152,20 @@ def test_training_goes_on_from_exported_weights(life, tmp_path):
     for name, value in model.state_dict().items():
         expected = video[name] if part_of(name) == "video" else last[name].bfloat16().float()
         assert torch.equal(value, expected), name
+
+
+@torch.no_grad()
+def test_a_model_without_motion_channels_grows_them_and_is_the_same_at_first(tiny, tmp_path):
+    old = tiny.shake(tiny.transformer(gaussian_skip=True))
+    old.save_pretrained(tmp_path / "start")
+    model = tiny.shake(tiny.transformer(gaussian_skip=True, motion_channels=3), seed=5)
+    load_parts(model, next(stage for stage in tiny_plan().stages if stage.name == "video"), tmp_path)
+    state = tiny.video()
+    moving = replace(state, noisy_BNC=torch.cat([state.noisy_BNC, tiny.noise(2, state.tokens, 3, seed=8)], dim=-1))
+    for velocity, same in zip(
+        model(moving, tiny.audio(), tiny.context()), old(state, tiny.audio(), tiny.context()), strict=True
+    ):
+        assert_close(velocity[..., : same.shape[-1]], same)
 
 
 def test_workers_change_nothing(parts, tmp_path):

@@ -8,10 +8,11 @@ import torch
 from torch.testing import assert_close
 
 from openreels.flow.path import interpolate
+from openreels.models.motion import MOTION_STD
 from openreels.recipes.pocket import tiny_plan
 from openreels.tasks.states import audio_state, video_state
 from openreels.training.loop import step_generator
-from openreels.training.stages import OnPath, TimeSampling, flow_error, on_path, part_of
+from openreels.training.stages import OnPath, TimeSampling, flow_error, motion_error, on_path, part_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STAGES = {stage.name: stage for stage in tiny_plan().stages}
@@ -65,12 +66,38 @@ def test_one_time_for_both_is_the_default():
 # --- the objective ---------------------------------------------------------------------------------------------------
 
 
+def test_the_times_of_a_batch_are_spread_evenly():
+    """One in each of as many equally likely intervals."""
+    video, audio = TimeSampling(mean=-0.3, std=0.7, shared=0.0).draw(64, gen())
+    for time_B in (video, audio):
+        quantile_B = torch.special.ndtr((torch.logit(time_B.double()) + 0.3) / 0.7)
+        assert sorted((quantile_B * 64).int().tolist()) == list(range(64))
+    assert not torch.equal(video.argsort(), audio.argsort())
+
+
 def test_on_path_lies_between_noise_and_data(tiny):
     blank, data, time = video_state(tiny.VIDEO, 2), tiny.noise(2, 12, 4), torch.tensor([0.25, 1.0])
     state, target = on_path(blank, data, time, gen())
     assert_close(interpolate(data, data - target, time), state.noisy_BNC)
     assert torch.equal(state.time_B, time) and torch.equal(state.noisy_BNC[1], data[1])
     assert (data - target).std().item() == pytest.approx(1.0, abs=0.2)
+
+
+def test_motion_lies_beside_the_data_and_is_nothing_where_the_clip_is_given_whole(tiny):
+    blank, time, motion = video_state(tiny.VIDEO, 2), torch.tensor([0.25, 1.0]), 2.0 + tiny.noise(2, 12, 6)
+    state, target = on_path(blank, tiny.noise(2, 12, 4), time, gen(), motion)
+    assert state.noisy_BNC.shape == target.shape == (2, 12, 10)
+    assert_close((state.noisy_BNC + (1 - time)[:, None, None] * target)[0, :, 4:], motion[0])
+    assert not state.noisy_BNC[1, :, 4:].any()
+    same, _ = on_path(blank, tiny.noise(2, 12, 4), time, gen())
+    assert torch.equal(state.noisy_BNC[..., :4], same.noisy_BNC)  # what it looks like is drawn alike
+
+    wrong = target.clone()
+    wrong[..., 4:] += 2.0
+    given = replace(state, mask_BN1=torch.ones_like(state.mask_BN1))
+    assert motion_error(wrong, OnPath(given, target)).item() == pytest.approx((0.75 * 2.0 / MOTION_STD) ** 2)
+    assert flow_error(wrong, OnPath(state, target)).item() == 0
+    assert motion_error(wrong, OnPath(replace(state, time_B=torch.ones(2)), target)).item() == 0
 
 
 def test_clean_samples_do_not_count(tiny):
@@ -101,7 +128,9 @@ def test_a_step_builds_the_states_that_sampling_builds(make_task):
     for state, blank in zip((video, audio), blanks, strict=True):
         for name in ("positions_NP", "reference_positions_RP", "given_BNC", "mask_BN1", "reference_BRC"):
             assert torch.equal(getattr(state, name), getattr(blank, name)), name
-        assert state.noisy_BNC.shape == blank.noisy_BNC.shape
+    channels = task.model.config.video_channels + task.model.config.motion_channels
+    assert video.noisy_BNC.shape == (*blanks[0].noisy_BNC.shape[:2], channels)
+    assert audio.noisy_BNC.shape == blanks[1].noisy_BNC.shape
     assert context.hidden_BLD.shape[0] == tie.shape[0] == 2
 
 
@@ -120,11 +149,13 @@ def test_what_the_model_sees_belongs_to_one_clip(make_task):
     video, audio, _, _ = received(task)
     assert video.time_B.tolist() == [1.0] * 6
 
+    looks_BNC = video.noisy_BNC[..., : task.model.config.video_channels]
+
     def clip_of(latents, sample):
         return (latents.float() - sample).abs().flatten(1).sum(1).argmin().item()
 
     pairs = [
-        (clip_of(data.latents["video"], video.noisy_BNC[i]), clip_of(data.latents["audio"], audio.noisy_BNC[i]))
+        (clip_of(data.latents["video"], looks_BNC[i]), clip_of(data.latents["audio"], audio.noisy_BNC[i]))
         for i in range(6)
     ]
     assert all(v == a for v, a in pairs) and len(set(pairs)) > 1

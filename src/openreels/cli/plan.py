@@ -20,8 +20,15 @@ app = typer.Typer()
 GB = 1e9
 
 
+# Options that only some plans listen to.
+OF_TRAINING = ("gpus", "context", "clips", "price")
+OF_REQUESTS = ("resolution", "duration", "aspect", "steps", "guidance", "ram")
+OF_V3 = ("references", "speakers", "new_shot", "official")
+
+
 @app.command()
 def plan(
+    typed: typer.Context,
     model: Annotated[
         str,
         typer.Argument(
@@ -73,13 +80,19 @@ def plan(
     from openreels.pipelines.v3 import planning
     from openreels.request import RequestError, shown
 
-    if model == "pocket":
-        show_pocket(as_json)
-        return
     if gpu not in GPUS:
         raise RequestError(f"--gpu must be one of {', '.join(GPUS)}, not {shown(gpu)}")
     if train and model not in PRESETS:
         raise RequestError(f"--train is for {', '.join(PRESETS)}, not for {shown(model)}")
+    if train:
+        refuse(typed, (*OF_REQUESTS, *OF_V3), "a plan of training")
+    elif model in PRESETS or model == "pocket":
+        refuse(typed, (*OF_TRAINING, *OF_V3), f"a request to {model}")
+    else:
+        refuse(typed, OF_TRAINING, "a request")
+    if model == "pocket":
+        show_pocket(as_json)
+        return
     try:
         if train:
             plan_training(model, gpu, gpus, context, clips, price, as_json)
@@ -101,6 +114,15 @@ def plan(
         show_json(as_facts(job, gpu, chosen_gpu, found, pick, limit) | {"assumptions": dict(ASSUMPTIONS)})
     else:
         show(job, gpu, chosen_gpu, found, pick, limit)
+
+
+def refuse(typed: typer.Context, names: Iterable[str], kind: str) -> None:
+    """Raises RequestError where one of the options is typed, which this kind of plan would not listen to."""
+    from openreels.request import RequestError
+
+    flags = [f"--{name.replace('_', '-')}" for name in names if typed.get_parameter_source(name).name == "COMMANDLINE"]
+    if flags:
+        raise RequestError(f"{', '.join(flags)} cannot be used with {kind}")
 
 
 def model_of(name: str, new_shot: bool) -> Model:

@@ -48,7 +48,7 @@ def train_in_phases(recipe: str, preset: str, data: Path | None, processes: int,
             plan = phases.plan(preset, data)
             check(plan, asked, processes)
         else:
-            plan = PhasePlan(phases.PHASES, dict(preset_of(preset).transformer), data=None)
+            plan = PhasePlan(phases.PHASES, phases.trained_of(preset_of(preset)), data=None)
             furthest(plan, asked)
         whole = None if export is None else assembled(plan, preset, asked.start_from, export)
     if to_train:

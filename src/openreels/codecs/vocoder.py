@@ -173,7 +173,8 @@ class PocketVocoder(ModelMixin, ConfigMixin):
         spec = self.spec
         with torch.no_grad():
             # Trapezoidal sum between frame centres, in double precision and whole cycles removed: phase stays exact.
-            cycles = frequency_BTM.double() * (spec.hop / spec.sample_rate)
+            exact = torch.float32 if frequency_BTM.device.type == "mps" else torch.float64  # which MPS does not have
+            cycles = frequency_BTM.to(exact) * (spec.hop / spec.sample_rate)
             step = torch.cat([cycles[:, :1] * 0, (cycles[:, 1:] + cycles[:, :-1]) / 2], dim=1)
             # The golden ratio spreads the starting phases, so that no clip begins with a spike.
             start = torch.arange(spec.bands, device=cycles.device, dtype=cycles.dtype) * 0.61803398875

@@ -116,7 +116,7 @@ def _log_bands(sound_S: np.ndarray) -> np.ndarray:
 
 def _onsets(log_FB: np.ndarray) -> np.ndarray:
     """Frames in which many bands rise at once, in order."""
-    before_FB = np.vstack([np.repeat(log_FB[:1], _RISE, 0), log_FB[:-_RISE]])
+    before_FB = np.vstack([np.repeat(log_FB[:1], _RISE, 0), log_FB[:-_RISE]])[: len(log_FB)]
     rise_F = np.maximum(log_FB - before_FB, 0.0).mean(1)
     rise_F[0] = 0.0
     peaks = []

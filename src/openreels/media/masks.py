@@ -86,7 +86,8 @@ def region_mask(
                          f"white parts, and boxes and polygons that hold the centre of a pixel")  # fmt: skip
     if region_THW.all():
         raise MediaError("the mask is white everywhere, so nothing of the clip would be kept; accepted are masks with "
-                         "black parts, or none to have the whole clip edited by the instruction")  # fmt: skip
+                         "black parts (transparent ones count as white), or none to have the whole clip edited by the "
+                         "instruction")  # fmt: skip
     return region_THW
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, ImageSequence, PngImagePlugin
 from openreels.media.clip import Clip
 from openreels.media.error import MediaError
 from openreels.media.limits import LIMITS
-from openreels.media.timing import nearest_frames, tidy_rate
+from openreels.media.timing import exact, nearest_frames, tidy_rate
 
 __all__ = ["open_picture", "picture_metadata", "read_picture", "write_picture"]
 
@@ -36,7 +36,14 @@ def open_picture(path: Path) -> Image.Image | None:
 
 
 def frame_count(picture: Image.Image) -> int:
-    return getattr(picture, "n_frames", 1) if picture.format in ANIMATED else 1
+    if picture.format not in ANIMATED:
+        return 1
+    return getattr(picture, "n_frames", 1) - is_poster(picture)
+
+
+def is_poster(picture: Image.Image) -> bool:
+    """Whether the first picture of an animated PNG is there only for programs that cannot play the rest."""
+    return bool(getattr(picture, "default_image", False))
 
 
 def read_picture(picture: Image.Image) -> Clip:
@@ -48,10 +55,10 @@ def read_picture(picture: Image.Image) -> Clip:
     if frame_count(picture) == 1:
         return Clip(rgb(picture)[None], Fraction(1), metadata=metadata)
     frames, delays = [], []
-    for frame in ImageSequence.Iterator(picture):
+    for frame in islice(ImageSequence.Iterator(picture), int(is_poster(picture)), None):
         frames.append(rgb(frame))
         # Browsers take "no delay" for a tenth of a second.
-        delays.append(Fraction(round(frame.info.get("duration", 0)) or 100, 1000))
+        delays.append((exact(frame.info.get("duration", 0)) or 100) / 1000)
     *times, end = accumulate(delays, initial=Fraction(0))
     fps = tidy_rate(len(frames) / end)
     return Clip(np.stack([frames[index] for index in nearest_frames(times, end, fps)]), fps, metadata=metadata)
@@ -60,6 +67,8 @@ def read_picture(picture: Image.Image) -> Clip:
 def rgb(picture: Image.Image) -> np.ndarray:
     """(H, W, 3) uint8, upright."""
     upright = ImageOps.exif_transpose(picture)
+    if upright.mode == "F" or (upright.mode == "I" and picture.format == "TIFF"):
+        raise ValueError("32 bits per channel; save it with 8 or 16")
     if upright.mode.startswith("I"):  # 16 bit grey: Pillow's own conversion would clip it to white
         return np.repeat((np.asarray(upright) >> 8).astype(np.uint8)[..., None], 3, axis=2)
     if upright.has_transparency_data:

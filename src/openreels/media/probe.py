@@ -79,8 +79,11 @@ def open_media(path: Path) -> Iterator[Image.Image | InputContainer]:
         if path.stat().st_size == 0:
             raise MediaError(f"{path} is empty; {ACCEPTED}")
         with open_picture(path) or open_container(path) as media:
-            if isinstance(media, InputContainer) and not (video_stream(media) or sound_stream(media)):
-                raise MediaError(f"{path} holds neither video nor sound; {ACCEPTED}")
+            if isinstance(media, InputContainer):
+                if not (video_stream(media) or sound_stream(media)):
+                    raise MediaError(f"{path} holds neither video nor sound; {ACCEPTED}")
+                if any(stream.disposition & stream.disposition.dependent for stream in media.streams.video):
+                    raise MediaError(f"{path} is a picture stored in tiles, as phones write HEIC; {ACCEPTED}")
             yield media
     except MediaError:
         raise
@@ -118,7 +121,8 @@ def facts(media: Image.Image | InputContainer) -> Facts:
     if video:
         fps = video.guessed_rate or video.average_rate or Fraction(0)
         seconds = stream_seconds(video)
-        frames = video.frames or round(seconds * fps)
+        # A guessed rate may be that of the container's clock: it would count a frame for every millisecond.
+        frames = video.frames or round(seconds * (video.average_rate or 0))
         video_track = VideoTrack(video.codec_context.name, video.height, video.width, fps, frames, seconds)
     if audio:
         audio_track = AudioTrack(audio.codec_context.name, audio.channels, audio.rate, stream_seconds(audio))

@@ -84,7 +84,9 @@ def decode(container: InputContainer, path: Path, stated: Facts, limits: Limits,
         raise MediaError(f"{path} is damaged: its header is whole, but nothing in it can be decoded")
     fewer = pictures and video and video.frames > len(film.frames)
     if fewer and film.end + TRUNCATION_SECONDS < (stated_end(video) or 0):
-        raise MediaError(f"{path} is damaged: it breaks off after {film.end:.1f} of {stated.video.seconds:.1f} s")
+        raise MediaError(
+            f"{path} is damaged: it breaks off after {float(film.end):.1f} of {stated.video.seconds:.1f} s"
+        )
 
     frames, fps = film.at_constant_rate() if film.frames else (None, Fraction(0))
     if not soundtrack.blocks:
@@ -92,8 +94,11 @@ def decode(container: InputContainer, path: Path, stated: Facts, limits: Limits,
     origin = film.times[0] if film.frames else soundtrack.start
     if not pictures and video and video.start_time is not None:
         origin = video.start_time * video.time_base  # the sound keeps its place under the pictures
-    limits.check(path, seconds=abs(soundtrack.start - origin))
-    return Clip(frames, fps, soundtrack.joined(origin), soundtrack.rate, stated.metadata)
+    limits.check(path, seconds=float(abs(soundtrack.start - origin)))
+    audio = soundtrack.joined(origin)
+    if not audio.shape[1]:  # all of it was before the first picture
+        return Clip(frames, fps, metadata=stated.metadata)
+    return Clip(frames, fps, audio, soundtrack.rate, stated.metadata)
 
 
 def stated_end(stream: VideoStream | AudioStream) -> Fraction | None:
@@ -108,6 +113,8 @@ class Film:
         self.stream = stream
         self.frames: list[np.ndarray] = []
         self.times: list[Fraction] = []
+        self.ordered = True  # whether the times that the file tells never run backwards
+        self.told = Fraction(0)  # the last of them
         self.end = Fraction(0)
         self.bytes = 0
         if stream:
@@ -118,6 +125,8 @@ class Film:
             self.height, self.width = frame.height, nearest(frame.width * (self.stream.sample_aspect_ratio or 1))
         picture = frame.to_ndarray(format="rgb24", width=self.width, height=self.height)
         begin = self.end if frame.pts is None else frame.pts * frame.time_base
+        self.ordered &= not self.frames or begin >= self.told
+        self.told = begin
         self.frames.append(upright(picture, frame.side_data.get("DISPLAYMATRIX")))
         self.times.append(max(begin, self.times[-1]) if self.times else begin)
         self.end = self.times[-1] + (frame.duration or 0) * frame.time_base
@@ -129,6 +138,8 @@ class Film:
         if self.end <= self.times[-1]:  # the last frame's own duration is unknown: take the mean
             self.end = self.times[-1] + ((self.times[-1] - self.times[0]) / max(count - 1, 1) or 1 / rate)
         length = self.end - self.times[0]
+        if not self.ordered:  # AVI: the pictures come in order, and their times are guesses
+            self.times = [self.times[0] + length * index / count for index in range(count)]
         fits = count >= MOSTLY * frames_for(length, rate)
         picks = nearest_frames(self.times, self.end, rate) if fits else []
         if len(set(picks)) < count:

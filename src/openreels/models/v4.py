@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from openreels.models.blocks import DualStreamBlock, SingleStreamBlock, StreamInputs
 from openreels.models.context import ContextSources, TextRefiner, two_layers
+from openreels.models.motion import MOTION_STD
 from openreels.nn.attention import CrossAttention, TimeDistanceBias, key_mask_bias
 from openreels.nn.linear import ZeroLinear
 from openreels.nn.modulation import AdaptiveNorm, NumberEmbedding, TimeEmbedding, per_token
@@ -63,10 +64,12 @@ class Tower(nn.Module):
         gaussian_skip: bool,
         entrances: Entrances,
         clean_given: bool = False,
+        motion: int = 0,
     ):
         super().__init__()
         self.given, self.gaussian_skip, self.clean_given = given, gaussian_skip, clean_given
-        self.embed = nn.Linear(2 * channels + 1 if given else channels, dim)
+        self.channels, self.motion = channels, motion
+        self.embed = nn.Linear((2 * channels + 1 if given else channels) + motion, dim)
         self.embed_time = TimeEmbedding(dim)
         if entrances.refiner_layers:
             self.embed_text = TextRefiner(text_dim, dim, entrances.num_heads, entrances.refiner_layers)
@@ -81,7 +84,7 @@ class Tower(nn.Module):
             self.embed_guidance = NumberEmbedding(dim)
         self.norm_out = nn.LayerNorm(dim, eps=1e-6, elementwise_affine=False)
         self.modulation_out = AdaptiveNorm(dim, 2, modulation_rank)
-        self.to_velocity = ZeroLinear(dim, channels)
+        self.to_velocity = ZeroLinear(dim, channels + motion)
 
     def tokens(self, state: StreamState) -> Tensor:
         """(B, R + N, D): references, then the tokens to generate."""
@@ -90,12 +93,16 @@ class Tower(nn.Module):
         noisy, given, mask, reference = (part.to(dtype) for part in parts)
         if not self.given:
             return self.embed(torch.cat([reference, noisy], dim=1))
+        # Of what is given whole or finished, and of references, nobody says how it moves: zeros.
+        noisy, motion = noisy[..., : self.channels], noisy[..., self.channels :]
+        motion = motion * (state.time_B < 1)[:, None, None].to(dtype)
+        motion = nn.functional.pad(motion, (0, self.motion - motion.shape[-1], reference.shape[1], 0))
         if self.clean_given:
-            noisy = torch.where(mask >= 1, given, noisy)
+            noisy = torch.where(state.mask_BN1 >= 1, given, noisy)  # before rounding: a share of 1023/1024 is not all
         # M = 0 hides I: what is not given cannot leak, whatever the caller put there.
         generated = torch.cat([noisy, given * (mask > 0), mask], dim=-1)
         clean = torch.cat([reference, reference, torch.ones_like(reference[..., :1])], dim=-1)
-        return self.embed(torch.cat([clean, generated], dim=1))
+        return self.embed(torch.cat([torch.cat([clean, generated], dim=1), motion], dim=-1))
 
     def text(self, context: Context, time_B: Tensor) -> HiddenStates:
         """The context's tokens at the model's width, (B, L, D): glyph and image states first where there are some."""
@@ -136,15 +143,20 @@ class Tower(nn.Module):
         return time_BGD
 
     def velocity(self, hidden_states: Tensor, state: StreamState, inputs: StreamInputs) -> Tensor:
-        """(B, N, C): d z / d t at the generated tokens, float32."""
+        """(B, N, C): d z / d t at the generated tokens, float32; motion channels last, where the state has them."""
         shift, scale = (per_token(m, inputs.counts) for m in self.modulation_out(inputs.time_BGD))
         out = self.to_velocity(self.norm_out(hidden_states) * (1 + scale) + shift)[:, state.references :].float()
-        return self._known(self._skipped(out, state), state) if self.clean_given else self._skipped(out, state)
+        looks, motion = out[..., : self.channels], out[..., self.channels : state.noisy_BNC.shape[-1]]
+        looks = self._skipped(looks, state)
+        if self.clean_given:
+            looks = torch.where(state.mask_BN1 >= 1, self._towards(state.given_BNC.float(), state, 0), looks)
+        # Motion is said outright: its channels hold little besides noise, which a velocity would have to repeat.
+        return torch.cat([looks, self._towards(MOTION_STD * motion, state, self.channels)], dim=-1)
 
-    def _known(self, out: Tensor, state: StreamState) -> Tensor:
-        """Where all of a token is given, the way to it is known: straight, and it ends there exactly."""
+    def _towards(self, end: Tensor, state: StreamState, first: int) -> Tensor:
+        """The velocity, in the channels from `first` on, of what is known to end at `end`: straight."""
         left = (1 - state.time_B.float()).clamp(min=1e-4)[:, None, None]
-        return torch.where(state.mask_BN1 >= 1, (state.given_BNC.float() - state.noisy_BNC.float()) / left, out)
+        return (end - state.noisy_BNC[..., first : first + end.shape[-1]].float()) / left
 
     def _skipped(self, out: Tensor, state: StreamState) -> Tensor:
         if not self.gaussian_skip:
@@ -152,7 +164,7 @@ class Tower(nn.Module):
         # For unit-variance latents the best linear guess of the velocity is known; the network adds what it misses.
         t = state.time_B.float()[:, None, None]
         variance = t**2 + (1 - t) ** 2
-        return (2 * t - 1) / variance * state.noisy_BNC.float() + out * variance.rsqrt()
+        return (2 * t - 1) / variance * state.noisy_BNC[..., : self.channels].float() + out * variance.rsqrt()
 
 
 class TwinLayer(nn.Module):
@@ -204,6 +216,9 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
     rope_axis_dims: head channels for (frame, row, column); their sum is the head width, num_heads times it the width.
     modulation_rank: bottleneck of the time modulation (None: full, as in the open models).
     time_bias_slope: None = no audio-video time bias; 0 = learnable, starts at none; > 0 = starts looking nearby.
+    motion_channels: further channels of the video's noisy latents, generated with it and thrown away: how the subject
+    nearest to a token moves (`training/token_truth.py`). As in VideoJAM (Chefer et al., 2025) a model that has to say
+    where things go keeps them on their way. A state without them is one of which nobody says how it moves.
     gaussian_skip: predict the residual of the best linear guess (for models trained from scratch).
     clean_given: tokens that are given entirely show their latents in V too, without noise, and keep them. Open models
     show noise there (False); a small one has more to learn that way (docs/log.md).
@@ -215,6 +230,8 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
     _supports_gradient_checkpointing = True
     _no_split_modules: ClassVar = ["TwinLayer"]
     _repeated_blocks: ClassVar = ["TwinLayer"]
+    # The ends of the towers ask their weights for the format to work in, which fp8 storage is not.
+    _skip_layerwise_casting_patterns: ClassVar = ("^video", "^audio")
 
     @register_to_config
     def __init__(
@@ -238,6 +255,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         image_dim: int | None = None,
         pooled_dim: int | None = None,
         guidance_embedding: bool = False,
+        motion_channels: int = 0,
     ):
         super().__init__()
         dim = num_heads * sum(rope_axis_dims)
@@ -245,7 +263,9 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         seen = replace(
             heard, glyph_dim=glyph_dim, image_dim=image_dim, pooled_dim=pooled_dim, guidance=guidance_embedding
         )
-        self.video = Tower(video_channels, dim, text_dim, modulation_rank, True, gaussian_skip, seen, clean_given)
+        self.video = Tower(
+            video_channels, dim, text_dim, modulation_rank, True, gaussian_skip, seen, clean_given, motion_channels
+        )
         self.audio = Tower(audio_channels, dim, text_dim, modulation_rank, False, gaussian_skip, heard)
         bias = (
             {}

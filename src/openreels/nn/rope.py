@@ -30,8 +30,8 @@ def rotary_table(positions_NP: Tensor, axis_dims: tuple[int, ...], theta: float)
         raise ValueError(f"{positions_NP.shape[1]} position axes for RoPE channels {axis_dims} (even numbers needed)")
     angles = []
     for axis, dim in enumerate(axis_dims):
-        exponent = torch.arange(0, dim, 2, device=positions_NP.device, dtype=torch.float64) / dim
-        frequency = (theta**-exponent).float()
+        exponent = torch.arange(0, dim, 2, dtype=torch.float64) / dim  # on the CPU: MPS has no float64
+        frequency = (theta**-exponent).float().to(positions_NP.device)
         angles.append(positions_NP[:, axis, None].float() * frequency)
     angle_Nd = torch.cat(angles, dim=1)
     return RotaryTable(angle_Nd.cos(), angle_Nd.sin())

@@ -183,9 +183,10 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
             video_end, audio_end = sample(
                 model, video_start, audio_start, positive, negative, schedule, guidance, progress
             )
-        frames = video_end.noisy_BNC if video_end else None
+        frames = video_end.noisy_BNC[..., : self.transformer.config.video_channels] if video_end else None
         samples = audio_end.noisy_BNC if audio_end else None
         if output_type == "latent":
+            self.maybe_free_model_hooks()
             return SkyReelsV4Output(frames, samples)
         if frames is not None and not whole[0]:
             frames = self.video_codec.decode(frames, video_shape, device)
@@ -193,6 +194,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
             sounds = [each.sound_S for each in known]
             decode = self.audio_codec.decode
             samples = torch.stack(sounds) if whole[1] else decode(samples, audio_shape.samples, device)
+        self.maybe_free_model_hooks()  # of model offload: whatever ran last leaves the accelerator
         return SkyReelsV4Output(None if frames is None else composited(frames, known), samples)
 
     def enable_parallel(self, context: int = 1) -> None:
@@ -208,11 +210,14 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         device. What is given whole has none."""
         if given:
             return state.to(self._execution_device)
-        draws = []
+        motion, draws = self.transformer.config.motion_channels, []
         for seed in seeds:
             # torch's CPU generator looks at 32 bits of a seed: hashed, all 63 of a request's count.
             generator = torch.Generator().manual_seed(crc32(f"{seed}/{salt}".encode()))
             draws.append(torch.randn(state.noisy_BNC.shape[1:], generator=generator))
+            if motion and salt == 0:
+                motions = torch.randn(state.tokens, motion, generator=generator)
+                draws[-1] = torch.cat([draws[-1], motions], dim=-1)
         return state.at(torch.stack(draws), state.time_B).to(self._execution_device)
 
 

@@ -104,11 +104,12 @@ def with_quotations(prompt: str, language: Language) -> str:
 def sorted_out(prompt: str, language: Language) -> tuple[str, dict[str, list[str]]]:
     """The prompt less its sentences about sound alone, and those by their kind."""
     parts: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    held = [element.span for element in parse(prompt).elements]  # what somebody says is not told by the user
     body = []
     for match in SENTENCE.finditer(prompt):
         sentence = match[0].strip()
         bare = sentence.rstrip(".!?。！？ ")
-        if "<" in sentence or not bare:
+        if "<" in sentence or not bare or any(begin < match.start() < end for begin, end in held):
             body.append(match[0])
         elif re.fullmatch(language.music_sentence, bare, re.IGNORECASE):
             parts["bgm"].append(closed(sentence, language))

@@ -15,6 +15,7 @@ from openreels.pipelines.v4 import SkyReelsV4Pipeline
 from openreels.training.latents import Bucket
 from openreels.training.plan import TrainingPlan, load_components, load_parts, load_text
 from openreels.training.stages import Share, Stage, TimeSampling
+from openreels.training.token_truth import MOTIONS
 from openreels.world.examples import ROWS, Row, sample_example
 
 __all__ = ["export", "plan", "tiny_plan", "transformer"]
@@ -40,6 +41,7 @@ def transformer(video_channels: int = 32, audio_channels: int = 20, text_dim: in
         time_bias_slope=4.0,
         gaussian_skip=True,
         clean_given=True,
+        motion_channels=MOTIONS,
     )
 
 
@@ -254,7 +256,16 @@ def tiny_plan() -> TrainingPlan:
 # A function of the module, like `transformer`: the processes of a training receive the plan by pickle.
 def _tiny_transformer(video_channels: int, audio_channels: int, text_dim: int) -> SkyReelsV4Transformer:
     return SkyReelsV4Transformer(
-        video_channels, audio_channels, text_dim, 2, (4, 6, 6), 1, 1, modulation_rank=8, time_bias_slope=1.0
+        video_channels,
+        audio_channels,
+        text_dim,
+        num_heads=2,
+        rope_axis_dims=(4, 6, 6),
+        num_dual_layers=1,
+        num_single_layers=1,
+        modulation_rank=8,
+        time_bias_slope=1.0,
+        motion_channels=MOTIONS,
     )
 
 

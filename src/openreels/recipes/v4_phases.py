@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from openreels.recipes.presets import Preset
 from openreels.recipes.presets import preset as preset_of
 from openreels.training.sharded.cached import CachedData
 from openreels.training.sharded.launch import PhasePlan
@@ -134,5 +135,10 @@ def plan(preset: str = "pocket", data: Path | None = None, components: Path | No
         raise ValueError(f"preset {preset} needs a folder of cached latents (data): only pocket has data of its own")
     if data is None:
         shipped = Path(__file__).parents[1] / "weights" / "pocket"
-        return PhasePlan(PHASES, dict(chosen.transformer), WorldData(components or shipped))
-    return PhasePlan(PHASES, dict(chosen.transformer), CachedData(data))
+        return PhasePlan(PHASES, trained_of(chosen), WorldData(components or shipped))
+    return PhasePlan(PHASES, trained_of(chosen), CachedData(data))
+
+
+def trained_of(preset: Preset) -> dict[str, object]:
+    """Arguments of the preset's transformer as these phases train it: their clips do not say how things move."""
+    return {**preset.transformer, "motion_channels": 0}

@@ -67,7 +67,8 @@ def in_context(request: Request, canvas: Canvas, model: Model, read: Read, sourc
         raise RequestError(f"references of a sound must be sounds, and @{seen[0]} is something to see")
     for tag, clip in clips.items():
         check_length(model, f"@{tag}", clip)
-    tags = dict(zip(clips, own_tags(kinds, ["video"] if source is not None else []), strict=True))
+    # The clip that is edited is @video_1, also where only a part of it is made anew.
+    tags = dict(zip(clips, own_tags(kinds, ["video"] if request.use == "edit" else []), strict=True))
     media = {tags[tag]: clip for tag, clip in clips.items()}
     prompt = renamed(request.prompt, ({SOURCE: SOURCE} if request.use == "edit" else {}) | tags)
 

@@ -29,7 +29,8 @@ def created(request: Request, model: Model, read: Read) -> Making:
     elif request.duration is not None:
         frames = frames_for(request.duration, model.fps)
     else:
-        frames = frames_for(sound.duration, model.fps)
+        # Of the sound, whatever pictures there are beside it.
+        frames = frames_for(Fraction(sound.audio.shape[1], sound.sample_rate), model.fps)
         model.check_length("the sound", frames)
     stills = [("image", request.image, 0)] if request.image is not None else []
     if request.keyframes:

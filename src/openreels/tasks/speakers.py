@@ -62,6 +62,9 @@ def middle_of(request: Request, speaker: Speaker, read: Read) -> float:
     columns = (mask.mean(axis=2) >= WHITE_FROM).sum(axis=0)
     if not columns.any():
         raise RequestError(f"the mask {speaker.mask} is empty; it must be white where the speaker is")
+    if (columns == height).all():
+        raise RequestError(f"the mask {speaker.mask} is white everywhere (transparent parts count as white); it must "
+                           f"be white where the speaker is alone")  # fmt: skip
     return float(np.average(np.arange(width) + 0.5, weights=columns) / width)
 
 

@@ -29,7 +29,7 @@ from openreels.nn.precision import autocast
 from openreels.tasks.states import audio_state, video_state
 from openreels.tasks.wording import cut_sentence
 from openreels.training.cases import encoded, with_conditions
-from openreels.training.token_truth import TokenTruth, heard, seen
+from openreels.training.token_truth import TokenTruth, heard, moves, seen
 from openreels.types import AudioShape, StreamState, VideoShape
 from openreels.world import CUTS, Camera, Film, Scene, Shot, random_caption, render_frames, render_sound, sample_scene
 from openreels.world.examples import ROWS, Example, sample_example, show_many
@@ -228,7 +228,8 @@ class LatentSet:
             found = _joined([load_file(path) for path in paths])
             self.latents |= found if stream == "cases" else {stream: found["latents"]}
         # Drawn once each, and forgotten with the set.
-        self.scene, self.example, self.truth = cache(self._scene), cache(self._example), cache(self._truth)
+        self.scene, self.example = cache(self._scene), cache(self._example)
+        self.truth, self.motion = cache(self._truth), cache(self._motion)
 
     def __len__(self) -> int:
         return next(len(self.latents[stream]) for stream in ("video", "audio") if stream in self.latents)
@@ -273,6 +274,10 @@ class LatentSet:
         """What the tokens of clip `index` hold in "video" or "audio", as the world knows it."""
         film = self.film(index)
         return seen(film, self.video_shape, self.bucket.window) if stream == "video" else heard(film, self.audio_shape)
+
+    def _motion(self, index: int) -> Tensor:
+        """The motion channels of clip `index`, (N, `MOTIONS`)."""
+        return moves(self.film(index), self.video_shape, self.bucket.window)
 
     def _example(self, index: int) -> Example:
         return example_of(self.bucket, clip_seed(self.seed, self.bucket, index))

@@ -23,6 +23,7 @@ from openreels.codecs.audio import PocketAudioCodec
 from openreels.codecs.video import PocketVideoVAE, VideoCodec
 from openreels.encoders.text import TextEncoder
 from openreels.media.folders import new_folder, replaced_folder
+from openreels.models.motion import fitted
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.training.audio_codec import train_audio_codec
 from openreels.training.checkpoint import load_checkpoint
@@ -257,13 +258,14 @@ def load_parts(model: SkyReelsV4Transformer, stage: Stage, workdir: Path) -> Non
     """Start each part of the model from the averaged weights of the stage it comes from.
 
     A part that no stage trained here hands over starts from the model that `begin_from` brought, if there is one.
-    Raises FileNotFoundError where a stage is neither trained nor replaced by such a model.
+    Of a model without motion channels, these start as nothing. Raises FileNotFoundError where a stage is neither
+    trained nor replaced by such a model, ValueError where a model is of other sizes.
     """
     parameters = dict(model.named_parameters())
     brought = workdir / START
     if brought.is_dir():
         for name, value in SkyReelsV4Transformer.from_pretrained(brought).named_parameters():
-            parameters[name].data.copy_(value)
+            parameters[name].data.copy_(fitted(name, value, torch.zeros_like(parameters[name])))
     for source in sorted(set(stage.starts_from.values())):
         state = load_checkpoint(workdir / f"{source}.pt")
         if state is None:
@@ -274,7 +276,7 @@ def load_parts(model: SkyReelsV4Transformer, stage: Stage, workdir: Path) -> Non
         for key, value in state["ema"].items():
             name = key.removeprefix("transformer.")
             if key != name and part_of(name) in parts:
-                parameters[name].data.copy_(value)
+                parameters[name].data.copy_(fitted(name, value, torch.zeros_like(parameters[name])))
 
 
 def load_text(encoder: TextEncoder, stages: Iterable[str], workdir: Path) -> None:

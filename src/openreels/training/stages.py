@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from openreels.encoders.text import TextEncoder
 from openreels.flow.path import interpolate, velocity
+from openreels.models.motion import MOTION_STD
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.nn.precision import autocast
 from openreels.training.latents import Bucket, LatentSet
@@ -48,8 +49,10 @@ class TimeSampling:
     clean_audio: float = 0.0
 
     def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """(t_video, t_audio), each (B,)."""
-        normal = torch.randn(2, batch, generator=generator)
+        """(t_video, t_audio), each (B,). A batch covers the density evenly: no step is all noise, or all data."""
+        order = torch.stack([torch.randperm(batch, generator=generator) for _ in range(2)])
+        quantile = (order + torch.rand(2, batch, generator=generator)) / batch
+        normal = torch.special.ndtri(quantile.clamp(1e-5, 1 - 1e-5))
         video_B, audio_B = torch.sigmoid(self.mean + self.std * normal)
         kind_B = torch.rand(batch, generator=generator)
         audio_B = torch.where(kind_B < self.shared, video_B, audio_B)
@@ -79,10 +82,11 @@ class Stage:
     "text" finishes the text encoder together with the pictures; in all other stages it is frozen. reads: it must then
     also say what a caption holds, so that it does not forget the words that the pictures have no use for.
     naming: weight of what the towers that learn must say of each token halfway (`token_truth`), against the velocity.
+    motion: weight of what the motion channels should hold, for a model that has them.
     text_rate: of the text encoder's learning rates, against the others'; small where frozen parts read its text too.
     starts_from: part -> the stage whose weights it starts with (none: freshly initialised).
     minutes_share: of a run's wall-clock budget. text_dropout, cross_dropout: share of samples without prompt / tie.
-    reference_dropout: share of steps on cases without their references.
+    reference_dropout, motion_dropout: share of steps without references, and without a word on motion.
     """
 
     name: str
@@ -95,11 +99,13 @@ class Stage:
     adamw_lr: float
     reads: bool = False
     naming: float = 0.0
+    motion: float = 1.0
     text_rate: float = 1.0
     times: TimeSampling = TimeSampling()
     text_dropout: float = 0.1
     cross_dropout: float = 0.1
     reference_dropout: float = 0.05
+    motion_dropout: float = 0.1
     audio_weight: float = 1.0
     decay: float = 0.4
 
@@ -199,6 +205,7 @@ class StageTask(Task):
         share = self.stage.shares[min(int((self.cumulative < choice).sum()), len(self.stage.shares) - 1)]
         length = int(torch.randint(LENGTHS, (), generator=shared))
         referred = float(torch.rand((), generator=shared)) >= self.stage.reference_dropout
+        told = float(torch.rand((), generator=shared)) >= self.stage.motion_dropout
         streams = self.stage.streams_of(share)
         data = self.latents[share.bucket]
         index, texts = self._clips_and_captions(data, share.batch, length, generator)
@@ -211,7 +218,8 @@ class StageTask(Task):
         video = audio = None
         if "video" in streams:
             blank = data.blank("video", index, referred)
-            video = on_path(blank, data.latents["video"][index].float(), t_video_B, generator)
+            motion_BNK = self._motion(data, index) if told else None
+            video = on_path(blank, data.latents["video"][index].float(), t_video_B, generator, motion_BNK)
         if "audio" in streams:
             blank = data.blank("audio", index, referred)
             audio = on_path(blank, data.latents["audio"][index].float(), t_audio_B, generator)
@@ -255,6 +263,9 @@ class StageTask(Task):
         if video is not None and "video" in self.stage.learns:
             error = flow_error(video_v, video)
             loss, shown["video"] = loss + error, error.detach()
+            if video_v.shape[-1] > self.model.config.video_channels:
+                error = motion_error(video_v, video)
+                loss, shown["motion"] = loss + self.stage.motion * error, error.detach()
         if audio is not None:
             error = flow_error(audio_v, audio)
             loss, shown["audio"] = loss + self.stage.audio_weight * error, error.detach()
@@ -268,6 +279,12 @@ class StageTask(Task):
             if (generated_BN.cpu() * truth.classes_BNK[..., 0]).any():  # else there is nothing to name
                 shown[f"{name} named"] = right
         return loss, shown
+
+    def _motion(self, data: LatentSet, index: Tensor) -> Tensor | None:
+        """The motion channels of the clips, for a model that has them."""
+        if not self.model.config.motion_channels:
+            return None
+        return torch.stack([data.motion(i) for i in index.tolist()])
 
     def _times(self, data: LatentSet, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """As the stage draws them; cases in which one stream is given whole are about that one being given."""
@@ -295,17 +312,36 @@ class StageTask(Task):
         return index[chosen], ["" if drop else texts[i] for i, drop in zip(chosen.tolist(), empty, strict=True)]
 
 
-def on_path(blank: StreamState, data: Tensor, time_B: Tensor, generator: torch.Generator) -> OnPath:
-    """A state somewhere on the path to `data`, and the velocity it should be given."""
+def on_path(
+    blank: StreamState, data: Tensor, time_B: Tensor, generator: torch.Generator, motion_BNK: Tensor | None = None
+) -> OnPath:
+    """A state somewhere on the path to `data`, and the velocity it should be given.
+
+    motion_BNK: how what is to be generated moves, the channels after those of `data`. Of clips that are given whole
+    (t = 1) nobody will say it: zeros.
+    """
     noise = torch.randn(data.shape, generator=generator)
+    if motion_BNK is not None:
+        noise = torch.cat([noise, torch.randn(motion_BNK.shape, generator=generator)], dim=-1)
+        data = torch.cat([data, motion_BNK * (time_B < 1)[:, None, None]], dim=-1)
     return OnPath(blank.at(interpolate(data, noise, time_B), time_B), velocity(data, noise))
 
 
 def flow_error(predicted: Tensor, truth: OnPath) -> Tensor:
     """Mean squared error over what was to be generated: samples at t < 1, and of these tokens not given entirely."""
-    error_BN = (predicted - truth.target_BNC).square().mean(-1)
+    channels = truth.state.given_BNC.shape[-1]
+    error_BN = (predicted - truth.target_BNC)[..., :channels].square().mean(-1)
     generated_BN = generated(truth.state)
     return (error_BN * generated_BN).sum() / generated_BN.sum().clamp(min=1)
+
+
+def motion_error(predicted: Tensor, truth: OnPath) -> Tensor:
+    """Mean squared error of where the motion channels are seen to end, against their variance; those of given tokens
+    are generated too."""
+    channels, left_B = truth.state.given_BNC.shape[-1], 1 - truth.state.time_B
+    error_BNC = (predicted - truth.target_BNC)[..., channels:] * left_B[:, None, None] / MOTION_STD
+    generated_B = (left_B > 0).float()
+    return (error_BNC.square().mean((1, 2)) * generated_B).sum() / generated_B.sum().clamp(min=1)
 
 
 def generated(state: StreamState) -> Tensor:

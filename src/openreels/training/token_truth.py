@@ -23,7 +23,7 @@ from openreels.training.text_encoder import NONE, SUBJECT_SLOTS, motion_name
 from openreels.types import AudioShape, VideoShape
 from openreels.world import MATERIALS, VOICES, Film, Shot, Subject, contacts, mouth, tracks
 
-__all__ = ["SLOTS", "TokenHeads", "TokenTruth", "heard", "overheard", "seen", "token_error"]
+__all__ = ["MOTIONS", "SLOTS", "TokenHeads", "TokenTruth", "heard", "moves", "overheard", "seen", "token_error"]
 
 SLOTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "video": {name: SUBJECT_SLOTS[name] for name in ("kind", "colour", "motion")},
@@ -31,6 +31,11 @@ SLOTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 NUMBERS = {"video": 4, "audio": 1}  # (way to the subject's middle, way it goes), in tokens; opening of the mouth
 HALF_TOKEN = 0.5
+MOMENTS = 4  # of a token's frames, at which its motion is told
+MOTIONS = 4 * MOMENTS  # channels: x, y, mouth, touch at each of them
+FAR = 4.0  # tokens; whatever is further away is so far
+WAY_SCALE, EVENT_SCALE = 4.0, 12.0  # ways are tokens of deviation 1.5; mouths and touches 0..1 and mostly 0
+TOUCH_SECONDS = 0.0625  # on either side of a touch, in which it fades
 OPEN = 0.1  # a mouth that is less open than this says nothing
 
 
@@ -52,9 +57,7 @@ class TokenTruth(NamedTuple):
 def seen(film: Film, shape: VideoShape, window: tuple[int, int]) -> TokenTruth:
     """What the tokens of a film's picture show, without a batch. window: height and width, pixels, of what is shown of
     the canvas, around its middle."""
-    token = shape.height / shape.latent_height / min(window)  # its side in short sides of the window
-    middles = [(np.arange(n) + 0.5 - n / 2) * token for n in (shape.latent_height, shape.latent_width)]
-    grid_YX2 = np.stack(np.meshgrid(*middles, indexing="ij")[::-1], axis=-1)
+    token, grid_YX2 = _grid(shape, window)
     sizes = (shape.latent_frames, shape.latent_height, shape.latent_width)
     classes, numbers = np.zeros((*sizes, len(SLOTS["video"])), np.int8), np.zeros((*sizes, 4), np.float32)
     for shot, inside_F, moments_F2 in _shots_of_latents(film, shape):
@@ -90,6 +93,48 @@ def heard(film: Film, shape: AudioShape) -> TokenTruth:
             hit_N = inside_N & (abs(story_N - contact.time) <= HALF_TOKEN * seconds)
             classes[hit_N, 1] = _class("audio", "impact", contact.materials[0])
     return TokenTruth(torch.from_numpy(classes), torch.from_numpy(opening_N)[:, None])
+
+
+def moves(film: Film, shape: VideoShape, window: tuple[int, int]) -> Tensor:
+    """The motion channels of a film's picture (N, `MOTIONS`), float32, of about `MOTION_STD`: for each token how the
+    subject nearest to it moves while the token's frames pass. At four moments of these: the way to the subject's middle
+    (x, y), how wide its mouth opens, and whether it touches something."""
+    token, grid_YX2 = _grid(shape, window)
+    sizes = (shape.latent_frames, shape.latent_height, shape.latent_width)
+    out = np.zeros((*sizes, MOMENTS, 4), np.float32)
+    for shot, inside_F, ends_F2 in _shots_of_latents(film, shape):
+        moments_FM = ends_F2[:, :1] + (ends_F2[:, 1:] - ends_F2[:, :1]) * np.linspace(0.0, 1.0, MOMENTS)
+        places_SFM2, radius_SF = _places(shot, moments_FM)
+        way_SFYXM2 = places_SFM2[:, :, None, None] - grid_YX2[:, :, None]
+        nearest_FYX = (np.linalg.norm(way_SFYXM2.mean(-2), axis=-1) - radius_SF[..., None, None]).argmin(0)
+        says_SFM2 = _mouths_and_touches(shot, shot.start + moments_FM * shot.duration)
+        frames_F11 = np.arange(len(nearest_FYX))[:, None, None]
+        way_FYXM2 = np.take_along_axis(way_SFYXM2, nearest_FYX[None, ..., None, None], 0)[0] / token
+        way_FYXM2 = way_FYXM2.clip(-FAR, FAR) * WAY_SCALE
+        out[inside_F] = np.concatenate([way_FYXM2, says_SFM2.swapaxes(0, 1)[frames_F11, nearest_FYX]], -1)
+    return torch.from_numpy(out).flatten(3).flatten(0, 2)
+
+
+def _mouths_and_touches(shot: Shot, story_FM: np.ndarray) -> np.ndarray:
+    """Of every subject at moments of its scene, (S, F, M, 2): opening of its mouth, and 1 at a touch."""
+    out_SFM2 = np.zeros((len(shot.scene.subjects), *story_FM.shape, 2), np.float32)
+    for index, subject in enumerate(shot.scene.subjects):
+        if subject.speech is not None:
+            out_SFM2[index, ..., 0] = np.array(mouth(subject.speech, story_FM.ravel().tolist())[0]).reshape(
+                story_FM.shape
+            )
+    for contact in contacts(shot.scene):
+        touch_FM = (1.0 - abs(story_FM - contact.time) / TOUCH_SECONDS).clip(0.0, 1.0)
+        for index in contact.subjects:
+            out_SFM2[index, ..., 1] = np.maximum(out_SFM2[index, ..., 1], touch_FM)
+    return out_SFM2 * EVENT_SCALE
+
+
+def _grid(shape: VideoShape, window: tuple[int, int]) -> tuple[float, np.ndarray]:
+    """The side of a token and the middles of all (x, y), in short sides of the window, around its middle."""
+    token = shape.height / shape.latent_height / min(window)
+    middles = [(np.arange(n) + 0.5 - n / 2) * token for n in (shape.latent_height, shape.latent_width)]
+    return token, np.stack(np.meshgrid(*middles, indexing="ij")[::-1], axis=-1)
 
 
 def _class(stream: str, slot: str, name: str) -> int:

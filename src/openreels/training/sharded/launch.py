@@ -17,6 +17,7 @@ from torch import multiprocessing
 from openreels.media.folders import link_tree
 from openreels.models.adapters import load_lora, merge_lora
 from openreels.models.checkpoint import open_tensors
+from openreels.models.motion import fitted
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.training.loop import Interrupted
 from openreels.training.plan import leave_with_parent
@@ -287,11 +288,17 @@ def started(plan: PhasePlan, run: PhaseRun, phase: Phase) -> SkyReelsV4Transform
 def _copy(model: SkyReelsV4Transformer, folder: Path, parts: tuple[str, ...]) -> None:
     """Parts of the weights in a folder into the model, one tensor in memory at a time."""
     theirs, ours = open_tensors(folder), dict(model.named_parameters())
-    if theirs.shapes != {name: tuple(p.shape) for name, p in ours.items()}:
-        raise ValueError(f"the weights in {folder} are of a model of other sizes than the one to be trained")
+    if theirs.shapes.keys() != ours.keys():
+        raise ValueError(f"the weights in {folder} are of a model of other parts than the one to be trained")
     for name in theirs.shapes:
         if part_of(name) in parts:
-            ours[name].data.copy_(theirs.tensor(name, torch.device("cpu")))
+            try:
+                value = fitted(name, theirs.tensor(name, torch.device("cpu")), ours[name].data)
+            except ValueError as error:
+                raise ValueError(
+                    f"the weights in {folder} are of a model of other sizes than the one to be trained: {error}"
+                ) from error
+            ours[name].data.copy_(value)
 
 
 def furthest(plan: PhasePlan, run: PhaseRun) -> dict[str, str]:
