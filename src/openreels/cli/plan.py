@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from openreels.cli.placements import placement_facts, show_placements
-from openreels.cli.terminal import number_above_zero, whole_number
+from openreels.cli.terminal import number_above_zero, typed_flags, whole_number
 
 if TYPE_CHECKING:
     from openreels.hardware import Estimate, Gpu
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 GB = 1e9
-
 
 # Options that only some plans listen to.
 OF_TRAINING = ("gpus", "context", "clips", "price")
@@ -120,8 +119,7 @@ def refuse(typed: typer.Context, names: Iterable[str], kind: str) -> None:
     """Raises RequestError where one of the options is typed, which this kind of plan would not listen to."""
     from openreels.request import RequestError
 
-    flags = [f"--{name.replace('_', '-')}" for name in names if typed.get_parameter_source(name).name == "COMMANDLINE"]
-    if flags:
+    if flags := typed_flags(typed, names):
         raise RequestError(f"{', '.join(flags)} cannot be used with {kind}")
 
 

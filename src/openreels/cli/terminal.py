@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ __all__ = [
     "progress_bar",
     "show_facts",
     "show_json",
+    "typed_flags",
     "warn",
     "warnings_of",
     "whole_number",
@@ -43,6 +44,11 @@ def refusal(accepted: str, text: str) -> Mistake:
     from openreels.request import shown
 
     return Mistake(f"must be {accepted}, not {shown(text)}")
+
+
+def typed_flags(typed: typer.Context, names: Iterable[str]) -> list[str]:
+    """Which of a verb's options somebody typed, as flags; `names` are those of its parameters."""
+    return [f"--{name.replace('_', '-')}" for name in names if typed.get_parameter_source(name).name == "COMMANDLINE"]
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:

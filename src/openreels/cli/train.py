@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openreels.cli.terminal import Mistake, make_folder, no_library_bars, number_above_zero, one_of, whole_number
+from openreels.cli.terminal import (
+    Mistake,
+    make_folder,
+    no_library_bars,
+    number_above_zero,
+    one_of,
+    typed_flags,
+    whole_number,
+)
 from openreels.cli.train_phases import PHASED_RECIPES, tell_interrupted, train_in_phases
 from openreels.recipes import RECIPES
 
@@ -163,8 +171,7 @@ def train(
 
 def refuse(typed: typer.Context, names: Collection[str], recipe: str) -> None:
     """Raises Mistake where one of the flags is typed, which this recipe would not listen to."""
-    flags = [f"--{name.replace('_', '-')}" for name in names if typed.get_parameter_source(name).name == "COMMANDLINE"]
-    if flags:
+    if flags := typed_flags(typed, names):
         others = ", ".join(name for name in NAMES if (name in PHASED_RECIPES) != (recipe in PHASED_RECIPES))
         raise Mistake(f"{', '.join(flags)} cannot be used with {recipe}, only with {others}")
 

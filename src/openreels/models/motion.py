@@ -14,27 +14,25 @@ from torch import Tensor
 __all__ = ["MOTION_STD", "fitted"]
 
 # Standard deviation of the motion channels, where the latents have 1: at every time of the path they stand out more
-# from their noise, so that where things go is settled before how they look.
+# from their noise, so that where things go can be settled before how they look.
 MOTION_STD = 6.0
 
 # Weights of the transformer that meet the motion channels, and along which axis these come last.
 MEET_MOTION: Mapping[str, int] = {"video.embed.weight": 1, "video.to_velocity.weight": 0, "video.to_velocity.bias": 0}
 
 
-def fitted(name: str, value: Tensor, like: Tensor) -> Tensor:
-    """The weight `name` of a transformer for another one, in which it looks `like` this.
+def fitted(name: str, value: Tensor, like: Tensor, more: int) -> Tensor:
+    """The weight `name` of a transformer for another one, in which it has the shape of `like`.
 
-    The two may differ in their motion channels: what `value` has too many of is dropped, what it lacks is of `like`.
-    Raises ValueError where they differ in anything else.
+    more: motion channels that the other one has beyond those of the first, negative where it has fewer. What `value`
+    has too many of is dropped, what it lacks is taken from `like`. Raises ValueError where the two differ otherwise.
     """
-    if value.shape == like.shape:
-        return value
-    axis = MEET_MOTION.get(name)
-    sizes = [list(tensor.shape) for tensor in (value, like)]
-    if axis is not None and value.ndim == like.ndim:
-        for size in sizes:
-            size[axis] = 0
-    if sizes[0] != sizes[1]:
+    axis, expected = MEET_MOTION.get(name), list(value.shape)
+    if axis is not None:
+        expected[axis] += more
+    if expected != list(like.shape):
         raise ValueError(f"{name} is {tuple(value.shape)} in one model and {tuple(like.shape)} in the other")
+    if axis is None or more == 0:
+        return value
     both = min(value.shape[axis], like.shape[axis])
     return torch.cat([value.narrow(axis, 0, both), like.narrow(axis, both, like.shape[axis] - both)], dim=axis)

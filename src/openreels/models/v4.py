@@ -217,8 +217,8 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
     modulation_rank: bottleneck of the time modulation (None: full, as in the open models).
     time_bias_slope: None = no audio-video time bias; 0 = learnable, starts at none; > 0 = starts looking nearby.
     motion_channels: further channels of the video's noisy latents, generated with it and thrown away: how the subject
-    nearest to a token moves (`training/token_truth.py`). As in VideoJAM (Chefer et al., 2025) a model that has to say
-    where things go keeps them on their way. A state without them is one of which nobody says how it moves.
+    nearest to a token moves (`training/token_truth.py`). The idea is that of VideoJAM (Chefer et al., 2025): a model
+    that has to say where things go shall keep them on their way. A state without them says nothing of motion.
     gaussian_skip: predict the residual of the best linear guess (for models trained from scratch).
     clean_given: tokens that are given entirely show their latents in V too, without noise, and keep them. Open models
     show noise there (False); a small one has more to learn that way (docs/log.md).

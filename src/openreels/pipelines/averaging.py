@@ -34,9 +34,10 @@ def average(
         old, new = (dict(getattr(model, name).named_parameters()) for model in (before, after))
         if old.keys() != new.keys():
             raise ValueError(f"{name} of {start} and of {trained} have different parts")
+        counts = [getattr(getattr(model, name).config, "motion_channels", 0) for model in (before, after)]
         for key, parameter in new.items():
             try:
-                begin = fitted(key, old[key], parameter)
+                begin = fitted(key, old[key], parameter, counts[1] - counts[0])
             except ValueError as error:
                 raise ValueError(f"{name} of {start} and of {trained} are of different sizes: {error}") from error
             parameter.copy_(begin + share * (parameter - begin))

@@ -264,8 +264,10 @@ def load_parts(model: SkyReelsV4Transformer, stage: Stage, workdir: Path) -> Non
     parameters = dict(model.named_parameters())
     brought = workdir / START
     if brought.is_dir():
-        for name, value in SkyReelsV4Transformer.from_pretrained(brought).named_parameters():
-            parameters[name].data.copy_(fitted(name, value, torch.zeros_like(parameters[name])))
+        start = SkyReelsV4Transformer.from_pretrained(brought)
+        more = model.config.motion_channels - start.config.motion_channels
+        for name, value in start.named_parameters():
+            parameters[name].data.copy_(fitted(name, value, torch.zeros_like(parameters[name]), more))
     for source in sorted(set(stage.starts_from.values())):
         state = load_checkpoint(workdir / f"{source}.pt")
         if state is None:
@@ -276,7 +278,7 @@ def load_parts(model: SkyReelsV4Transformer, stage: Stage, workdir: Path) -> Non
         for key, value in state["ema"].items():
             name = key.removeprefix("transformer.")
             if key != name and part_of(name) in parts:
-                parameters[name].data.copy_(fitted(name, value, torch.zeros_like(parameters[name])))
+                parameters[name].data.copy_(value)
 
 
 def load_text(encoder: TextEncoder, stages: Iterable[str], workdir: Path) -> None:

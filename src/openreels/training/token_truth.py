@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from openreels.models.motion import MOTION_STD
 from openreels.training.text_encoder import NONE, SUBJECT_SLOTS, motion_name
 from openreels.types import AudioShape, VideoShape
 from openreels.world import MATERIALS, VOICES, Film, Shot, Subject, contacts, mouth, tracks
@@ -34,7 +35,8 @@ HALF_TOKEN = 0.5
 MOMENTS = 4  # of a token's frames, at which its motion is told
 MOTIONS = 4 * MOMENTS  # channels: x, y, mouth, touch at each of them
 FAR = 4.0  # tokens; whatever is further away is so far
-WAY_SCALE, EVENT_SCALE = 4.0, 12.0  # ways are tokens of deviation 1.5; mouths and touches 0..1 and mostly 0
+# Ways are tokens of deviation 1.5; mouths and touches 0..1 and mostly 0.
+WAY_SCALE, EVENT_SCALE = MOTION_STD / 1.5, 2 * MOTION_STD
 TOUCH_SECONDS = 0.0625  # on either side of a touch, in which it fades
 OPEN = 0.1  # a mouth that is less open than this says nothing
 

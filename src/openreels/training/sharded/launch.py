@@ -290,10 +290,11 @@ def _copy(model: SkyReelsV4Transformer, folder: Path, parts: tuple[str, ...]) ->
     theirs, ours = open_tensors(folder), dict(model.named_parameters())
     if theirs.shapes.keys() != ours.keys():
         raise ValueError(f"the weights in {folder} are of a model of other parts than the one to be trained")
+    more = model.config.motion_channels - SkyReelsV4Transformer.load_config(folder).get("motion_channels", 0)
     for name in theirs.shapes:
         if part_of(name) in parts:
             try:
-                value = fitted(name, theirs.tensor(name, torch.device("cpu")), ours[name].data)
+                value = fitted(name, theirs.tensor(name, torch.device("cpu")), ours[name].data, more)
             except ValueError as error:
                 raise ValueError(
                     f"the weights in {folder} are of a model of other sizes than the one to be trained: {error}"
