@@ -157,6 +157,7 @@ class StreamState:
     positions_NP:   real-valued, in latent-frame units; P = 3 (frame, row, column) for video, 1 (frame) for audio.
     reference_BRC:  clean latents of reference tokens (R may be 0).
     reference_positions_RP: their positions; the frame index is negative: condition i of n sits at i - n.
+    layout_BNK:     what the tokens are told of where things are (`models/layout.py`); None: nothing.
     """
 
     noisy_BNC: Tensor
@@ -166,6 +167,7 @@ class StreamState:
     positions_NP: Tensor
     reference_BRC: Tensor
     reference_positions_RP: Tensor
+    layout_BNK: Tensor | None = None
 
     @property
     def tokens(self) -> int:
@@ -181,10 +183,11 @@ class StreamState:
 
     def rows(self, index: Tensor) -> StreamState:
         """The samples `index` (K,) of the batch; positions are the same for all."""
-        return replace(self, **{name: getattr(self, name)[index] for name in _BATCHED})
+        batched = {name: getattr(self, name) for name in _BATCHED}
+        return replace(self, **{name: value[index] for name, value in batched.items() if value is not None})
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> StreamState:
-        """Move; `dtype` applies to latents only: positions and times stay float32 (rounding them loses phase)."""
+        """Move; `dtype` applies to latents only: positions, times, layouts stay float32 (rounding them loses phase)."""
         latents = {
             name: getattr(self, name).to(device=device, dtype=dtype)
             for name in ("noisy_BNC", "given_BNC", "mask_BN1", "reference_BRC")
@@ -192,7 +195,8 @@ class StreamState:
         exact = {
             name: getattr(self, name).to(device=device) for name in ("time_B", "positions_NP", "reference_positions_RP")
         }
-        return replace(self, **latents, **exact)
+        layout_BNK = None if self.layout_BNK is None else self.layout_BNK.to(device=device)
+        return replace(self, **latents, **exact, layout_BNK=layout_BNK)
 
 
-_BATCHED = ("noisy_BNC", "given_BNC", "mask_BN1", "time_B", "reference_BRC")
+_BATCHED = ("noisy_BNC", "given_BNC", "mask_BN1", "time_B", "reference_BRC", "layout_BNK")

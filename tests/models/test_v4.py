@@ -12,7 +12,7 @@ from peft import LoraConfig
 from torch.testing import assert_close
 
 from openreels.models.blocks import DualStreamBlock, SingleStreamBlock
-from openreels.models.motion import MOTION_STD
+from openreels.models.layout import heard_numbers, layout_numbers
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.tasks.states import audio_positions
 from openreels.types import Context
@@ -319,65 +319,32 @@ def test_gaussian_skip_is_the_best_linear_guess_and_scales_what_is_left(tiny, t)
     assert model(state, None, tiny.context())[0].mean().item() == pytest.approx(slope + left, abs=0.01)
 
 
-# --- motion channels -------------------------------------------------------------------------------------------------
+# --- layouts ---------------------------------------------------------------------------------------------------------
 
 
-def moving(tiny, state, motion: int = 3):
-    """The state with motion channels of noise."""
-    return replace(state, noisy_BNC=torch.cat([state.noisy_BNC, tiny.noise(2, state.tokens, motion, seed=8)], dim=-1))
+def told(tiny, state, numbers: int, seed: int = 8):
+    return replace(state, layout_BNK=tiny.noise(2, state.tokens, numbers, seed=seed))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("references", [0, 2])
-def test_motion_is_generated_with_the_picture_and_each_sees_the_other(tiny, references):
-    model = tiny.shake(tiny.transformer(motion_channels=3, gaussian_skip=True))
-    state = moving(tiny, tiny.with_references(tiny.video(), references))
-    velocity, _ = model(state, None, tiny.context())
-    assert velocity.shape == (2, 12, 4 + 3)
-    noisier = state.noisy_BNC.clone()
-    noisier[:, 0, 4:] += 1.0
-    other, _ = model(replace(state, noisy_BNC=noisier), None, tiny.context())
-    assert differs(other[:, 1:, :4], velocity[:, 1:, :4])
-    noisier = state.noisy_BNC.clone()
-    noisier[:, 0, :4] += 1.0
-    other, _ = model(replace(state, noisy_BNC=noisier), None, tiny.context())
-    assert differs(other[:, 1:, 4:], velocity[:, 1:, 4:])
+def test_both_streams_go_by_what_they_are_told(tiny, references):
+    model = tiny.shake(tiny.transformer(layout_classes=(2, 3)))
+    video, audio = (tiny.with_references(state, references) for state in (tiny.video(), tiny.audio()))
+    without = model(video, audio, tiny.context())
+    seen, heard = told(tiny, video, layout_numbers((2, 3))), told(tiny, audio, heard_numbers((2, 3)))
+    assert differs(model(seen, None, tiny.context())[0], model(video, None, tiny.context())[0])
+    assert differs(model(None, heard, tiny.context())[1], model(None, audio, tiny.context())[1])
+    # A sample whose numbers are all 0 is told nothing, whatever the others of its batch are told.
+    half = [replace(s, layout_BNK=s.layout_BNK * torch.tensor([1.0, 0.0])[:, None, None]) for s in (seen, heard)]
+    for velocity, same in zip(model(*half, tiny.context()), without, strict=True):
+        assert differs(velocity[0], same[0])
+        assert_close(velocity[1], same[1])
 
 
-@torch.no_grad()
-def test_a_state_that_says_nothing_of_motion_has_zeros_there(tiny):
-    model = tiny.shake(tiny.transformer(motion_channels=3))
-    silent, state = tiny.video(), tiny.video()
-    state = replace(state, noisy_BNC=torch.nn.functional.pad(state.noisy_BNC, (0, 3)))
-    without, _ = model(silent, None, tiny.context())
-    assert without.shape == silent.noisy_BNC.shape
-    assert_close(without, model(state, None, tiny.context())[0][..., :4])
-
-
-@torch.no_grad()
-def test_the_motion_of_given_tokens_is_generated_too(tiny):
-    model = tiny.shake(tiny.transformer(motion_channels=3, clean_given=True))
-    state = moving(tiny, tiny.video())
-    mask_BN1 = torch.zeros_like(state.mask_BN1)
-    mask_BN1[:, :4] = 1.0
-    state = replace(state, mask_BN1=mask_BN1, given_BNC=tiny.noise(2, 12, 4, seed=9))
-    velocity, _ = model(state, None, tiny.context())
-    end = state.noisy_BNC[..., :4] + (1 - state.time_B)[:, None, None] * velocity[..., :4]
-    assert_close(end[:, :4], state.given_BNC[:, :4], atol=1e-5, rtol=1e-5)
-    noisier = state.noisy_BNC.clone()
-    noisier[:, :4, 4:] += 1.0
-    assert differs(model(replace(state, noisy_BNC=noisier), None, tiny.context())[0][:, 4:], velocity[:, 4:])
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("t", [0.0, 0.3, 0.8])
-def test_motion_is_said_outright(tiny, t):
-    """What the head says, in units of `MOTION_STD`, is where the motion channels go, whatever their noise."""
-    model = tiny.transformer(gaussian_skip=True, motion_channels=3)
-    model.video.to_velocity.bias[4:] = torch.tensor([1.0, 0.0, -0.5])
-    state = moving(tiny, tiny.video(time=t))
-    end = state.noisy_BNC + (1 - t) * model(state, None, tiny.context())[0]
-    assert_close(end[..., 4:], MOTION_STD * torch.tensor([1.0, 0.0, -0.5]).expand(2, 12, 3), atol=1e-5, rtol=1e-5)
+def test_a_model_without_layouts_refuses_them(tiny):
+    with pytest.raises(ValueError, match="no entrance"):
+        tiny.transformer()(told(tiny, tiny.video(), 31), None, tiny.context())
 
 
 # --- training and saving ---------------------------------------------------------------------------------------------

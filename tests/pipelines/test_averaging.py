@@ -36,20 +36,19 @@ def test_components_lie_on_the_line_between(tiny_pipeline, tmp_path):
 
 
 @torch.no_grad()
-def test_motion_channels_that_the_start_does_not_have_are_the_trained_ones(tiny, tiny_pipeline, tmp_path):
+def test_a_layout_embedding_that_the_start_does_not_have_is_the_trained_one(tiny, tiny_pipeline, tmp_path):
     tiny_pipeline.save_pretrained(tmp_path / "start")
     trained = SkyReelsV4Pipeline.from_pretrained(tmp_path / "start")
     config = {name: value for name, value in trained.transformer.config.items() if not name.startswith("_")}
-    trained.transformer = tiny.shake(SkyReelsV4Transformer(**config | {"motion_channels": 3}))
+    trained.transformer = tiny.shake(SkyReelsV4Transformer(**config | {"layout_classes": (2, 3)}))
     trained.save_pretrained(tmp_path / "trained")
     average(tmp_path / "start", tmp_path / "trained", tmp_path / "out", {"transformer": 0.5}, torch.float32)
     made = dict(SkyReelsV4Pipeline.from_pretrained(tmp_path / "out").transformer.named_parameters())
+    old = dict(tiny_pipeline.transformer.named_parameters())
     for name, value in trained.transformer.named_parameters():
-        old = tiny_pipeline.transformer.get_parameter(name)
-        if old.shape == value.shape:
-            torch.testing.assert_close(made[name], (old + value) / 2)
-    bias, old = trained.transformer.video.to_velocity.bias, tiny_pipeline.transformer.video.to_velocity.bias
-    torch.testing.assert_close(made["video.to_velocity.bias"], torch.cat([(old + bias[:-3]) / 2, bias[-3:]]))
+        expected = value if ".embed_layout." in name else (old[name] + value) / 2
+        torch.testing.assert_close(made[name], expected)
+    assert made.keys() > old.keys()
 
 
 def test_models_of_other_sizes_have_no_average(tiny, tiny_pipeline, tmp_path):
@@ -58,6 +57,6 @@ def test_models_of_other_sizes_have_no_average(tiny, tiny_pipeline, tmp_path):
     config = {name: value for name, value in other.transformer.config.items() if not name.startswith("_")}
     other.transformer = SkyReelsV4Transformer(**config | {"mlp_ratio": 3.0})
     other.save_pretrained(tmp_path / "other")
-    with pytest.raises(ValueError, match="of different sizes"):
+    with pytest.raises(ValueError, match="do not fit"):
         average(tmp_path / "start", tmp_path / "other", tmp_path / "out", {"transformer": 0.5})
     assert not (tmp_path / "out").exists()

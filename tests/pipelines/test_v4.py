@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.testing import assert_close
 
 from openreels.media.aspect import ASPECTS
+from openreels.models.layout import LayoutPlanner, heard_numbers, layout_numbers
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.pipelines.placement import Placement, apply_placement, placement_by_size
 from openreels.pipelines.reel import Reel, hash_folder
@@ -34,30 +36,68 @@ def test_latent_output_has_one_row_per_position(tiny_pipeline):
     assert made.frames.shape == (1, 3 * 2 * 3, 4) and made.audio.shape == (1, 9, 3)
 
 
-def with_motion(tiny, pipeline, tmp_path) -> SkyReelsV4Pipeline:
-    """The same pipeline with a transformer that says how things move."""
-    pipeline.save_pretrained(tmp_path / "pipeline")
-    other = SkyReelsV4Pipeline.from_pretrained(tmp_path / "pipeline")
-    config = {name: value for name, value in other.transformer.config.items() if not name.startswith("_")}
+CLASSES = (2, 3)
+
+
+@pytest.fixture
+def planned(tiny, tiny_pipeline) -> SkyReelsV4Pipeline:
+    """The same pipeline with a planner, and a transformer that is told layouts."""
+    config = {name: value for name, value in tiny_pipeline.transformer.config.items() if not name.startswith("_")}
     torch.manual_seed(0)
-    other.transformer = tiny.shake(SkyReelsV4Transformer(**config | {"motion_channels": 5}), std=0.05).eval()
-    return other
+    told = tiny.shake(SkyReelsV4Transformer(**config | {"layout_classes": CLASSES}), std=0.05).eval()
+    planner = LayoutPlanner(16, CLASSES, width=8, num_heads=2, num_layers=1).eval()
+    parts = tiny_pipeline.components | {"transformer": told, "planner": planner}
+    return SkyReelsV4Pipeline(**parts, steps=3)
 
 
-def test_motion_is_generated_and_left_behind(tiny, tiny_pipeline, tmp_path):
-    """It has noise of its own, and that of the picture is what it would be without."""
-    pipeline = with_motion(tiny, tiny_pipeline, tmp_path)
+def seen_by(pipeline: SkyReelsV4Pipeline, *args, **kwargs) -> tuple:
+    """What the transformer was called with at the first step: (video, audio, ...)."""
     seen = []
-    hook = pipeline.transformer.register_forward_pre_hook(lambda _, args: seen.append(args[0].noisy_BNC))
-    made = pipeline("a red ball", num_frames=9, height=32, width=48, output_type="latent")
+    hook = pipeline.transformer.register_forward_pre_hook(lambda _, args: seen.append(args))
+    pipeline(*args, **kwargs, num_frames=9, height=32, width=48, output_type="latent")
     hook.remove()
-    assert made.frames.shape == (1, 3 * 2 * 3, 4)
-    assert seen[0].shape[2] == 4 + 5 and seen[0][..., 4:].std() > 0.5
-    hook = tiny_pipeline.transformer.register_forward_pre_hook(lambda _, args: seen.append(args[0].noisy_BNC))
-    tiny_pipeline("a red ball", num_frames=9, height=32, width=48, output_type="latent")
-    hook.remove()
-    assert torch.equal(seen[0][0, :, :4], seen[-3][0])
-    assert pipeline("a red ball", num_frames=9, height=32, width=48).frames.shape == (1, 9, 32, 48, 3)
+    return seen[0]
+
+
+def test_layouts_are_planned_once_and_told_to_both_streams_in_every_branch(planned):
+    video, audio, *_ = seen_by(planned, ["a red ball", "a blue box"], seed=[3, 4])
+    branches = video.layout_BNK.chunk(3)  # prompt, negative prompt, streams apart
+    assert all(torch.equal(branch, branches[0]) for branch in branches)
+    assert video.layout_BNK.shape == (6, 3 * 2 * 3, layout_numbers(CLASSES))
+    assert audio.layout_BNK.shape == (6, 9, heard_numbers(CLASSES))
+    alone, *_ = seen_by(planned, "a blue box", seed=4)
+    assert_close(alone.layout_BNK[0], video.layout_BNK[1])
+    other, *_ = seen_by(planned, "a blue box", seed=5)
+    assert not torch.equal(other.layout_BNK, alone.layout_BNK)
+
+
+def test_nothing_is_planned_where_pictures_or_a_whole_sound_are_given(planned):
+    black = torch.zeros(9, 32, 48, 3, dtype=torch.uint8)
+    keep = torch.zeros(9, 32, 48, dtype=torch.bool)
+    for given in (
+        Given(frames_THWC=black, keep_THW=keep),
+        Given(pictures=(black[:1],)),
+        Given(picture_THWC=black),
+        Given(sound_S=torch.zeros(9_000)),
+    ):
+        video, audio, *_ = seen_by(planned, "a red ball", given=given)
+        assert video.layout_BNK is None and audio.layout_BNK is None
+    _, audio, *_ = seen_by(planned, "a red ball", video=False)
+    assert audio.layout_BNK is None
+    video, *_ = seen_by(planned, "a red ball", given=Given(sounds=(torch.zeros(3_000),)))
+    assert video.layout_BNK is not None
+
+
+def test_a_planner_travels_with_its_pipeline_and_fits_it(planned, tiny_pipeline, tmp_path):
+    planned.save_pretrained(tmp_path / "planned")
+    loaded = SkyReelsV4Pipeline.from_pretrained(tmp_path / "planned")
+    sizes = {"num_frames": 5, "height": 16, "width": 16, "output_type": "latent"}
+    assert torch.equal(loaded("a red ball", **sizes).frames, planned("a red ball", **sizes).frames)
+    with pytest.raises(ValueError, match=r"classes.*None"):
+        SkyReelsV4Pipeline(**tiny_pipeline.components | {"planner": planned.planner})
+    wide = LayoutPlanner(32, CLASSES, width=8, num_heads=2, num_layers=1)
+    with pytest.raises(ValueError, match="16 channels, and the planner was made for 32"):
+        SkyReelsV4Pipeline(**planned.components | {"planner": wide})
 
 
 @pytest.mark.parametrize(("video", "audio"), [(True, False), (False, True)])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from openreels.models.layout import heard_numbers, layout_numbers
 from openreels.recipes.pocket import export, tiny_plan
 from openreels.recipes.pocket import plan as pocket_plan
 from openreels.training.checkpoint import load_checkpoint, save_checkpoint
@@ -155,17 +156,19 @@ def test_training_goes_on_from_exported_weights(life, tmp_path):
 
 
 @torch.no_grad()
-def test_a_model_without_motion_channels_grows_them_and_is_the_same_at_first(tiny, tmp_path):
+def test_a_model_without_a_layout_embedding_grows_one_and_is_the_same_at_first(tiny, tmp_path):
     old = tiny.shake(tiny.transformer(gaussian_skip=True))
     old.save_pretrained(tmp_path / "start")
-    model = tiny.shake(tiny.transformer(gaussian_skip=True, motion_channels=3), seed=5)
+    model = tiny.transformer(gaussian_skip=True, layout_classes=(2, 3))
     load_parts(model, next(stage for stage in tiny_plan().stages if stage.name == "video"), tmp_path)
-    state = tiny.video()
-    moving = replace(state, noisy_BNC=torch.cat([state.noisy_BNC, tiny.noise(2, state.tokens, 3, seed=8)], dim=-1))
-    for velocity, same in zip(
-        model(moving, tiny.audio(), tiny.context()), old(state, tiny.audio(), tiny.context()), strict=True
-    ):
-        assert_close(velocity[..., : same.shape[-1]], same)
+    numbers = layout_numbers((2, 3)), heard_numbers((2, 3))
+    video, audio = (
+        replace(state, layout_BNK=tiny.noise(2, state.tokens, count, seed=8))
+        for state, count in zip((tiny.video(), tiny.audio()), numbers, strict=True)
+    )
+    told = model(video, audio, tiny.context())
+    for velocity, same in zip(told, old(tiny.video(), tiny.audio(), tiny.context()), strict=True):
+        assert_close(velocity, same)
 
 
 def test_workers_change_nothing(parts, tmp_path):

@@ -11,13 +11,11 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from openreels.training.token_truth import (
-    MOTIONS,
     NONE,
     SLOTS,
     TokenHeads,
     TokenTruth,
     heard,
-    moves,
     overheard,
     seen,
     token_error,
@@ -129,59 +127,6 @@ def test_a_voice_is_where_its_mouth_is_open():
     }
     assert (found.numbers_BNP[spoken] > 0.1).all() and (found.numbers_BNP[~spoken] <= 0.1).all()
     assert not heard(shown(replace(scene, muted=("speech",))), SOUND).numbers_BNP.any()
-
-
-def moments(film: Film, shape: VideoShape = SHAPE, window: tuple[int, int] = (64, 64)) -> torch.Tensor:
-    """Motion channels as (latent frame, row, column, moment, (x, y, mouth, touch)), in tokens and 0..1."""
-    found = moves(film, shape, window)
-    assert found.shape == (shape.tokens, MOTIONS) and found.dtype == torch.float32
-    sizes = shape.latent_frames, shape.latent_height, shape.latent_width
-    return found.view(*sizes, 4, 4) / torch.tensor([4.0, 4.0, 12.0, 12.0])
-
-
-@pytest.mark.parametrize("window", [(64, 64), (64, 128), (96, 64)])
-def test_motion_leads_from_every_token_to_the_subject_in_every_frame(window):
-    height, width = window
-    scene = scene_with(lambda s: len(s.subjects) == 1 and s.subjects[0].motion.kind == "orbit")
-    scene = replace(scene, aspect=width / height)
-    shape = replace(SHAPE, height=height, width=width, latent_height=height // 16, latent_width=width // 16)
-    found = moments(shown(scene), shape, window)
-    subject = truth(scene, fps=16, frames=FRAMES).subjects[0]
-    place_T2 = np.stack([np.array(subject.x) * width, np.array(subject.y) * height], -1) / 16
-    for frame in range(1, 9):
-        for row, column in ((0, 0), (2, 1), (shape.latent_height - 1, shape.latent_width - 1)):
-            way_M2 = place_T2[4 * frame - 3 : 4 * frame + 1] - np.array([column + 0.5, row + 0.5])
-            expected = torch.from_numpy(way_M2).float().clamp(-4.0, 4.0)
-            assert_close(found[frame, row, column, :, :2], expected, atol=1e-4, rtol=1e-4)
-    assert (found[0] == found[0, :, :, :1]).all()  # the first latent frame is one frame
-
-
-def test_motion_is_that_of_the_nearest_subject():
-    scene = scene_with(lambda s: len(s.subjects) == 2 and not any(x.is_face for x in s.subjects))
-    found = moments(shown(scene))
-    places_S2 = np.array([[x.x[0] * 4, x.y[0] * 4] for x in truth(scene, fps=16, frames=FRAMES).subjects])
-    for place in places_S2:
-        column, row = (int(np.clip(n, 0, 3)) for n in place)
-        others = np.abs(places_S2 - place).sum(1).max()
-        if others > 2.0:  # in tokens: far from the other one
-            expected = torch.tensor(place - np.array([column + 0.5, row + 0.5])).float()
-            assert_close(found[0, row, column, 0, :2], expected, atol=1e-4, rtol=1e-4)
-
-
-def test_touches_and_mouths_are_where_the_world_has_them():
-    scene = scene_with(lambda s: len(contacts(s)) >= 2 and len(s.subjects) == 1)
-    touch_T = moments(shown(scene))[1:, 0, 0, :, 3].flatten()  # of frames 1, 2 ...
-    for contact in contacts(scene):
-        if contact.time < SECONDS - 0.1:
-            nearest = round(contact.time * 16)
-            assert touch_T[nearest - 1] >= 0.5 - 1e-5
-    near = torch.tensor([min(abs(t / 16 - c.time) for c in contacts(scene)) for t in range(1, FRAMES)]) < 1 / 16
-    assert not touch_T[~near].any()
-
-    scene = scene_with(lambda s: len(s.subjects) == 1 and s.subjects[0].speech is not None)
-    mouth_T = torch.tensor(truth(scene, fps=16, frames=FRAMES).subjects[0].mouth)
-    found_T = moments(shown(scene))[1:, 3, 3, :, 2].flatten()
-    assert_close(found_T, mouth_T[1:].float(), atol=1e-4, rtol=1e-4)
 
 
 def test_errors_count_what_is_generated_and_numbers_where_something_is():

@@ -171,6 +171,7 @@ class ContextParallel:
             positions_NP=part("positions_NP", 0),
             reference_BRC=part("reference_BRC", 1),
             reference_positions_RP=part("reference_positions_RP", 0),
+            layout_BNK=None if state.layout_BNK is None else part("layout_BNK", 1),
         )
 
         def everyone(references_R: Tensor, tokens_N: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from openreels.models.blocks import DualStreamBlock, SingleStreamBlock, StreamInputs
 from openreels.models.context import ContextSources, TextRefiner, two_layers
-from openreels.models.motion import MOTION_STD
+from openreels.models.layout import WAYS, LayoutEmbedding, heard_numbers, layout_numbers
 from openreels.nn.attention import CrossAttention, TimeDistanceBias, key_mask_bias
 from openreels.nn.linear import ZeroLinear
 from openreels.nn.modulation import AdaptiveNorm, NumberEmbedding, TimeEmbedding, per_token
@@ -64,12 +64,15 @@ class Tower(nn.Module):
         gaussian_skip: bool,
         entrances: Entrances,
         clean_given: bool = False,
-        motion: int = 0,
+        layout_classes: tuple[int, ...] | None = None,
     ):
         super().__init__()
         self.given, self.gaussian_skip, self.clean_given = given, gaussian_skip, clean_given
-        self.channels, self.motion = channels, motion
-        self.embed = nn.Linear((2 * channels + 1 if given else channels) + motion, dim)
+        self.embed = nn.Linear(2 * channels + 1 if given else channels, dim)
+        self.embed_layout = None
+        if layout_classes is not None:
+            numbers = layout_numbers(layout_classes) if given else heard_numbers(layout_classes)
+            self.embed_layout = LayoutEmbedding(numbers, dim, WAYS if given else 0)
         self.embed_time = TimeEmbedding(dim)
         if entrances.refiner_layers:
             self.embed_text = TextRefiner(text_dim, dim, entrances.num_heads, entrances.refiner_layers)
@@ -84,7 +87,7 @@ class Tower(nn.Module):
             self.embed_guidance = NumberEmbedding(dim)
         self.norm_out = nn.LayerNorm(dim, eps=1e-6, elementwise_affine=False)
         self.modulation_out = AdaptiveNorm(dim, 2, modulation_rank)
-        self.to_velocity = ZeroLinear(dim, channels + motion)
+        self.to_velocity = ZeroLinear(dim, channels)
 
     def tokens(self, state: StreamState) -> Tensor:
         """(B, R + N, D): references, then the tokens to generate."""
@@ -92,17 +95,23 @@ class Tower(nn.Module):
         parts = (state.noisy_BNC, state.given_BNC, state.mask_BN1, state.reference_BRC)
         noisy, given, mask, reference = (part.to(dtype) for part in parts)
         if not self.given:
-            return self.embed(torch.cat([reference, noisy], dim=1))
-        # Of what is given whole or finished, and of references, nobody says how it moves: zeros.
-        noisy, motion = noisy[..., : self.channels], noisy[..., self.channels :]
-        motion = motion * (state.time_B < 1)[:, None, None].to(dtype)
-        motion = nn.functional.pad(motion, (0, self.motion - motion.shape[-1], reference.shape[1], 0))
+            tokens = self.embed(torch.cat([reference, noisy], dim=1))
+            return self._told(tokens, state)
         if self.clean_given:
             noisy = torch.where(state.mask_BN1 >= 1, given, noisy)  # before rounding: a share of 1023/1024 is not all
         # M = 0 hides I: what is not given cannot leak, whatever the caller put there.
         generated = torch.cat([noisy, given * (mask > 0), mask], dim=-1)
         clean = torch.cat([reference, reference, torch.ones_like(reference[..., :1])], dim=-1)
-        return self.embed(torch.cat([torch.cat([clean, generated], dim=1), motion], dim=-1))
+        return self._told(self.embed(torch.cat([clean, generated], dim=1)), state)
+
+    def _told(self, tokens_BND: Tensor, state: StreamState) -> Tensor:
+        """With what the generated tokens are told of the layout."""
+        if state.layout_BNK is None:
+            return tokens_BND
+        if self.embed_layout is None:
+            raise ValueError("the state holds a layout, for which this model has no entrance")
+        references_BRD, generated_BND = tokens_BND.split([state.references, state.tokens], dim=1)
+        return torch.cat([references_BRD, generated_BND + self.embed_layout(state.layout_BNK)], dim=1)
 
     def text(self, context: Context, time_B: Tensor) -> HiddenStates:
         """The context's tokens at the model's width, (B, L, D): glyph and image states first where there are some."""
@@ -143,20 +152,14 @@ class Tower(nn.Module):
         return time_BGD
 
     def velocity(self, hidden_states: Tensor, state: StreamState, inputs: StreamInputs) -> Tensor:
-        """(B, N, C): d z / d t at the generated tokens, float32; motion channels last, where the state has them."""
+        """(B, N, C): d z / d t at the generated tokens, float32."""
         shift, scale = (per_token(m, inputs.counts) for m in self.modulation_out(inputs.time_BGD))
         out = self.to_velocity(self.norm_out(hidden_states) * (1 + scale) + shift)[:, state.references :].float()
-        looks, motion = out[..., : self.channels], out[..., self.channels : state.noisy_BNC.shape[-1]]
-        looks = self._skipped(looks, state)
-        if self.clean_given:
-            looks = torch.where(state.mask_BN1 >= 1, self._towards(state.given_BNC.float(), state, 0), looks)
-        # Motion is said outright: its channels hold little besides noise, which a velocity would have to repeat.
-        return torch.cat([looks, self._towards(MOTION_STD * motion, state, self.channels)], dim=-1)
-
-    def _towards(self, end: Tensor, state: StreamState, first: int) -> Tensor:
-        """The velocity, in the channels from `first` on, of what is known to end at `end`: straight."""
+        out = self._skipped(out, state)
+        if not self.clean_given:
+            return out
         left = (1 - state.time_B.float()).clamp(min=1e-4)[:, None, None]
-        return (end - state.noisy_BNC[..., first : first + end.shape[-1]].float()) / left
+        return torch.where(state.mask_BN1 >= 1, (state.given_BNC.float() - state.noisy_BNC.float()) / left, out)
 
     def _skipped(self, out: Tensor, state: StreamState) -> Tensor:
         if not self.gaussian_skip:
@@ -164,7 +167,7 @@ class Tower(nn.Module):
         # For unit-variance latents the best linear guess of the velocity is known; the network adds what it misses.
         t = state.time_B.float()[:, None, None]
         variance = t**2 + (1 - t) ** 2
-        return (2 * t - 1) / variance * state.noisy_BNC[..., : self.channels].float() + out * variance.rsqrt()
+        return (2 * t - 1) / variance * state.noisy_BNC.float() + out * variance.rsqrt()
 
 
 class TwinLayer(nn.Module):
@@ -216,9 +219,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
     rope_axis_dims: head channels for (frame, row, column); their sum is the head width, num_heads times it the width.
     modulation_rank: bottleneck of the time modulation (None: full, as in the open models).
     time_bias_slope: None = no audio-video time bias; 0 = learnable, starts at none; > 0 = starts looking nearby.
-    motion_channels: further channels of the video's noisy latents, generated with it and thrown away: how the subject
-    nearest to a token moves (`training/token_truth.py`). The idea is that of VideoJAM (Chefer et al., 2025): a model
-    that has to say where things go shall keep them on their way. A state without them says nothing of motion.
+    layout_classes: of things in layouts (`models/layout.py`), which both towers can then be told; None: neither can.
     gaussian_skip: predict the residual of the best linear guess (for models trained from scratch).
     clean_given: tokens that are given entirely show their latents in V too, without noise, and keep them. Open models
     show noise there (False); a small one has more to learn that way (docs/log.md).
@@ -255,7 +256,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         image_dim: int | None = None,
         pooled_dim: int | None = None,
         guidance_embedding: bool = False,
-        motion_channels: int = 0,
+        layout_classes: tuple[int, ...] | None = None,
     ):
         super().__init__()
         dim = num_heads * sum(rope_axis_dims)
@@ -263,10 +264,9 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         seen = replace(
             heard, glyph_dim=glyph_dim, image_dim=image_dim, pooled_dim=pooled_dim, guidance=guidance_embedding
         )
-        self.video = Tower(
-            video_channels, dim, text_dim, modulation_rank, True, gaussian_skip, seen, clean_given, motion_channels
-        )
-        self.audio = Tower(audio_channels, dim, text_dim, modulation_rank, False, gaussian_skip, heard)
+        shared = {"modulation_rank": modulation_rank, "gaussian_skip": gaussian_skip, "layout_classes": layout_classes}
+        self.video = Tower(video_channels, dim, text_dim, given=True, entrances=seen, clean_given=clean_given, **shared)
+        self.audio = Tower(audio_channels, dim, text_dim, given=False, entrances=heard, **shared)
         bias = (
             {}
             if time_bias_slope is None

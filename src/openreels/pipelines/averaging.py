@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from openreels.media.folders import new_folder
-from openreels.models.motion import fitted
+from openreels.models.layout import shared_weights
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
 
 __all__ = ["average"]
@@ -25,22 +25,19 @@ def average(
     """Write a whole model into a new folder.
 
     start, trained: whole models, the second trained on from the first. shares: component -> how far to go from start,
-    0, to trained, 1; components that are not named are those of `trained`, and so are motion channels that it alone
+    0, to trained, 1; components that are not named are those of `trained`, and so is a layout embedding that it alone
     has. dtype: of all weights that are written.
     Raises ValueError where the two are of different sizes, or `folder` holds something.
     """
     before, after = (SkyReelsV4Pipeline.from_pretrained(each, dtype=torch.float32) for each in (start, trained))
     for name, share in shares.items():
         old, new = (dict(getattr(model, name).named_parameters()) for model in (before, after))
-        if old.keys() != new.keys():
-            raise ValueError(f"{name} of {start} and of {trained} have different parts")
-        counts = [getattr(getattr(model, name).config, "motion_channels", 0) for model in (before, after)]
-        for key, parameter in new.items():
-            try:
-                begin = fitted(key, old[key], parameter, counts[1] - counts[0])
-            except ValueError as error:
-                raise ValueError(f"{name} of {start} and of {trained} are of different sizes: {error}") from error
-            parameter.copy_(begin + share * (parameter - begin))
+        try:
+            shared = shared_weights(*({key: p.shape for key, p in each.items()} for each in (old, new)))
+        except ValueError as error:
+            raise ValueError(f"{name} of {start} and of {trained} do not fit: {error}") from error
+        for key in shared:
+            new[key].copy_(old[key] + share * (new[key] - old[key]))
     for component in after.components.values():
         if isinstance(component, torch.nn.Module):
             for parameter in component.parameters():

@@ -85,7 +85,11 @@ def adapted_text(
 
 
 def check_fit(
-    transformer: nn.Module, video: VideoCodec, audio: AudioCodec, text: TextEncoder | MultimodalEncoder
+    transformer: nn.Module,
+    video: VideoCodec,
+    audio: AudioCodec,
+    text: TextEncoder | MultimodalEncoder,
+    planner: nn.Module | None = None,
 ) -> None:
     """Raises ValueError where the transformer was made for other widths than its components have."""
     config = transformer.config
@@ -97,6 +101,13 @@ def check_fit(
     for key, (wanted, name, given) in widths.items():
         if wanted != given:
             raise ValueError(f"{name} gives {given} channels, and the transformer was made for {key} {wanted}")
+    if planner is None:
+        return
+    reads, ours, theirs = planner.config.text_dim, config.layout_classes, planner.config.classes
+    if reads != text.width:
+        raise ValueError(f"text_encoder gives {text.width} channels, and the planner was made for {reads}")
+    if ours is None or [*ours] != [*theirs]:
+        raise ValueError(f"the planner's layouts have {theirs} classes, and the transformer was made for {ours}")
 
 
 def loading_dtypes(folder: Path, fast: torch.dtype) -> dict[str, torch.dtype]:

@@ -6,7 +6,7 @@ Legend: B batch, T frames, H W pixels, N video tokens, A audio tokens, C channel
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, ClassVar
 from zlib import crc32
@@ -25,12 +25,13 @@ from openreels.flow.sampling import Progress, sample
 from openreels.flow.schedule import Schedule
 from openreels.media import Clip
 from openreels.media.timing import samples_for
+from openreels.models.layout import LayoutPlanner, heard_layout, seen_layout
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.pipelines.caching import step_cache
 from openreels.pipelines.components import adapted_audio, adapted_text, adapted_video, check_fit
 from openreels.pipelines.parallel import BatchParallel, share
 from openreels.tasks.given import Given, composited, states
-from openreels.types import AudioShape, StreamState, VideoShape
+from openreels.types import AudioShape, Context, StreamState, VideoShape
 
 __all__ = ["SkyReelsV4Output", "SkyReelsV4Pipeline"]
 
@@ -48,7 +49,8 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
     """Text, and whatever else is given, to video with its sound.
 
     Codecs and text encoder are of any class that `pipelines/components.py` lists. image_processor, feature_extractor:
-    eyes and ears of a multimodal text encoder.
+    eyes and ears of a multimodal text encoder. planner: says where things go before they are drawn, for a transformer
+    with a layout embedding (pocket); without one the transformer is told the prompt alone.
     fps: frames per second of what the transformer was trained on. steps, guidance, cross_modal_guidance, audio_lag,
     shift: what `__call__` uses where it is not told otherwise. audio_channels: 1, or 2 for stereo. text_layer,
     system_prompt: see `MultimodalEncoder`; None is HunyuanVideo-1.5's. offers: what the model was made for, fields of
@@ -56,8 +58,8 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
     travel with the weights. Raises ValueError where parts do not fit together.
     """
 
-    model_cpu_offload_seq = "text_encoder->transformer->video_vae->audio_vae->vocoder"
-    _optional_components: ClassVar = ["image_processor", "feature_extractor"]
+    model_cpu_offload_seq = "text_encoder->planner->transformer->video_vae->audio_vae->vocoder"
+    _optional_components: ClassVar = ["image_processor", "feature_extractor", "planner"]
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         tokenizer: PreTrainedTokenizerBase,
         image_processor: BaseImageProcessor | None = None,
         feature_extractor: SequenceFeatureExtractor | None = None,
+        planner: LayoutPlanner | None = None,
         fps: int = 16,
         steps: int = 30,
         guidance: float = 3.0,
@@ -90,6 +93,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
             tokenizer=tokenizer,
             image_processor=image_processor,
             feature_extractor=feature_extractor,
+            planner=planner,
         )
         self.register_to_config(
             fps=fps,
@@ -108,7 +112,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         self.encoder = adapted_text(
             text_encoder, tokenizer, image_processor, feature_extractor, text_layer, system_prompt
         )
-        check_fit(transformer, self.video_codec, self.audio_codec, self.encoder)
+        check_fit(transformer, self.video_codec, self.audio_codec, self.encoder, planner)
         self._shared: BatchParallel | None = None
 
     @torch.no_grad()
@@ -171,6 +175,8 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         whole = known[0].picture_THWC is not None, known[0].sound_S is not None
         video_start = self._started(blanks[0], seeds, 0, whole[0]) if video else None
         audio_start = self._started(blanks[1], seeds, 1, whole[1]) if audio else None
+        if self.planner is not None and video and known[0].is_unseen:
+            video_start, audio_start = self._planned(positive, video_start, audio_start, video_shape, seeds)
         both = video and audio and not any(whole)
         schedule = Schedule(
             num_inference_steps or self.config.steps, self.config.shift, self.config.audio_lag if both else 0.0
@@ -183,7 +189,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
             video_end, audio_end = sample(
                 model, video_start, audio_start, positive, negative, schedule, guidance, progress
             )
-        frames = video_end.noisy_BNC[..., : self.transformer.config.video_channels] if video_end else None
+        frames = video_end.noisy_BNC if video_end else None
         samples = audio_end.noisy_BNC if audio_end else None
         if output_type == "latent":
             self.maybe_free_model_hooks()
@@ -196,6 +202,22 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
             samples = torch.stack(sounds) if whole[1] else decode(samples, audio_shape.samples, device)
         self.maybe_free_model_hooks()  # of model offload: whatever ran last leaves the accelerator
         return SkyReelsV4Output(None if frames is None else composited(frames, known), samples)
+
+    def _planned(
+        self,
+        prompts: Context,
+        video: StreamState,
+        audio: StreamState | None,
+        shape: VideoShape,
+        seeds: Sequence[int],
+    ) -> tuple[StreamState, StreamState | None]:
+        """The states, told where everything will be."""
+        draws = [torch.Generator().manual_seed(crc32(f"{seed}/layout".encode())) for seed in seeds]
+        layout_BSFK = self.planner.plan(prompts, shape.latent_frames, shape.width / shape.height, draws)
+        video = replace(video, layout_BNK=seen_layout(layout_BSFK, shape))
+        if audio is not None:
+            audio = replace(audio, layout_BNK=heard_layout(layout_BSFK, audio.tokens))
+        return video, audio
 
     def enable_parallel(self, context: int = 1) -> None:
         """From now on all processes of the default group sample together; each calls the pipeline alike.
@@ -210,14 +232,11 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         device. What is given whole has none."""
         if given:
             return state.to(self._execution_device)
-        motion, draws = self.transformer.config.motion_channels, []
+        draws = []
         for seed in seeds:
             # torch's CPU generator looks at 32 bits of a seed: hashed, all 63 of a request's count.
             generator = torch.Generator().manual_seed(crc32(f"{seed}/{salt}".encode()))
             draws.append(torch.randn(state.noisy_BNC.shape[1:], generator=generator))
-            if motion and salt == 0:
-                motions = torch.randn(state.tokens, motion, generator=generator)
-                draws[-1] = torch.cat([draws[-1], motions], dim=-1)
         return state.at(torch.stack(draws), state.time_B).to(self._execution_device)
 
 

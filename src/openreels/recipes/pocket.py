@@ -10,12 +10,13 @@ from pathlib import Path
 
 import torch
 
+from openreels.models.layout import LayoutPlanner
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
 from openreels.training.latents import Bucket
+from openreels.training.layouts import LAYOUT_CLASSES
 from openreels.training.plan import TrainingPlan, load_components, load_parts, load_text
 from openreels.training.stages import Share, Stage, TimeSampling
-from openreels.training.token_truth import MOTIONS
 from openreels.world.examples import ROWS, Row, sample_example
 
 __all__ = ["export", "plan", "tiny_plan", "transformer"]
@@ -41,7 +42,7 @@ def transformer(video_channels: int = 32, audio_channels: int = 20, text_dim: in
         time_bias_slope=4.0,
         gaussian_skip=True,
         clean_given=True,
-        motion_channels=MOTIONS,
+        layout_classes=LAYOUT_CLASSES,
     )
 
 
@@ -232,6 +233,7 @@ def plan() -> TrainingPlan:
         transformer=transformer,
         codec_minutes_share=0.13,
         text_minutes_share=0.02,
+        planner_minutes_share=0.05,
         stages=(reading, images, video, sound, following, joint, tasks, everything),
     )
 
@@ -265,7 +267,7 @@ def _tiny_transformer(video_channels: int, audio_channels: int, text_dim: int) -
         num_single_layers=1,
         modulation_rank=8,
         time_bias_slope=1.0,
-        motion_channels=MOTIONS,
+        layout_classes=LAYOUT_CLASSES,
     )
 
 
@@ -287,9 +289,10 @@ def export(training_plan: TrainingPlan, workdir: Path, folder: Path) -> SkyReels
         vocoder=codecs.audio.vocoder,
         text_encoder=encoder.model,
         tokenizer=encoder.tokenizer,
+        planner=LayoutPlanner.from_pretrained(workdir / "planner") if (workdir / "planner").is_dir() else None,
     )
-    for module in (model, codecs.video.vae, codecs.audio.vae, codecs.audio.vocoder, encoder.model):
-        for parameter in module.parameters():
+    for module in pipeline.components.values():
+        for parameter in module.parameters() if isinstance(module, torch.nn.Module) else ():
             parameter.data = parameter.data.to(torch.bfloat16)
     pipeline.save_pretrained(folder, max_shard_size="16MB")
     return pipeline

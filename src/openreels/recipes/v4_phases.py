@@ -140,5 +140,5 @@ def plan(preset: str = "pocket", data: Path | None = None, components: Path | No
 
 
 def trained_of(preset: Preset) -> dict[str, object]:
-    """Arguments of the preset's transformer as these phases train it: their clips do not say how things move."""
-    return {**preset.transformer, "motion_channels": 0}
+    """Arguments of the preset's transformer as these phases train it: their clips have no layouts."""
+    return {**preset.transformer, "layout_classes": None}

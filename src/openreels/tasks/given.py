@@ -38,6 +38,11 @@ class Given:
     sound_S: Tensor | None = None
 
     @property
+    def is_unseen(self) -> bool:
+        """Whether nothing decides what is to be seen but the prompt."""
+        return not self.pictures and all(x is None for x in (self.frames_THWC, self.picture_THWC, self.sound_S))
+
+    @property
     def signature(self) -> tuple:
         """What clips must share to be made side by side."""
         shapes = [None if x is None else tuple(x.shape) for x in (self.frames_THWC, self.picture_THWC, self.sound_S)]

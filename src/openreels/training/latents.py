@@ -29,13 +29,15 @@ from openreels.nn.precision import autocast
 from openreels.tasks.states import audio_state, video_state
 from openreels.tasks.wording import cut_sentence
 from openreels.training.cases import encoded, with_conditions
-from openreels.training.token_truth import TokenTruth, heard, moves, seen
+from openreels.training.layouts import SUBJECTS, layout_of
+from openreels.training.token_truth import TokenTruth, heard, seen
 from openreels.types import AudioShape, StreamState, VideoShape
 from openreels.world import CUTS, Camera, Film, Scene, Shot, random_caption, render_frames, render_sound, sample_scene
 from openreels.world.examples import ROWS, Example, sample_example, show_many
 
 __all__ = ["Bucket", "Codecs", "LatentSet", "build_shard", "shard_path"]
 
+FPS = Fraction(16)
 SHARD = 512  # clips
 STILLS = 32  # rendered together at one moment of their scenes
 FEWER = 3  # times as many clips as cases of a row, of which each holds several clips
@@ -81,7 +83,7 @@ class Codecs:
 
     video: VideoCodec
     audio: AudioCodec
-    fps: Fraction = Fraction(16)
+    fps: Fraction = FPS
 
     def video_shape(self, bucket: Bucket) -> VideoShape:
         return self.video.shape(bucket.frames, bucket.height, bucket.width, self.fps)
@@ -116,6 +118,11 @@ def scene_of(bucket: Bucket, seed: int) -> Scene:
 def moment_of(bucket: Bucket, number: int) -> float:
     """When clip `number` begins, seconds: a still is some moment of its scene, one for all `STILLS` of a portion."""
     return number // STILLS * STILLS * 0.618034 % 1.9 if bucket.frames == 1 else 0.0
+
+
+def plain_film(scene: Scene, start: float) -> Film:
+    """A scene as a film of one shot, from `start` on, seconds."""
+    return Film(0, (Shot(scene, Camera(), start, scene.duration),), ())
 
 
 def clip_seed(seed: int, bucket: Bucket, number: int) -> int:
@@ -229,7 +236,7 @@ class LatentSet:
             self.latents |= found if stream == "cases" else {stream: found["latents"]}
         # Drawn once each, and forgotten with the set.
         self.scene, self.example = cache(self._scene), cache(self._example)
-        self.truth, self.motion = cache(self._truth), cache(self._motion)
+        self.truth, self.layout = cache(self._truth), cache(self._layout)
 
     def __len__(self) -> int:
         return next(len(self.latents[stream]) for stream in ("video", "audio") if stream in self.latents)
@@ -267,17 +274,21 @@ class LatentSet:
         """What clip `index` shows, from its first frame on."""
         if self.bucket.row is not None:
             return self.example(index).target
-        scene, start = self.scene(index), moment_of(self.bucket, index)
-        return Film(0, (Shot(scene, Camera(), start, scene.duration),), ())
+        return plain_film(self.scene(index), moment_of(self.bucket, index))
 
     def _truth(self, stream: str, index: int) -> TokenTruth:
         """What the tokens of clip `index` hold in "video" or "audio", as the world knows it."""
         film = self.film(index)
         return seen(film, self.video_shape, self.bucket.window) if stream == "video" else heard(film, self.audio_shape)
 
-    def _motion(self, index: int) -> Tensor:
-        """The motion channels of clip `index`, (N, `MOTIONS`)."""
-        return moves(self.film(index), self.video_shape, self.bucket.window)
+    @property
+    def planned(self) -> bool:
+        """Whether clips like these have a layout before they are made: those of which nothing is to be seen yet."""
+        return self.bucket.row is None or self.example(0).is_unseen
+
+    def _layout(self, index: int) -> Tensor:
+        """The layout of clip `index`, (S, F, K)."""
+        return layout_of(self.film(index), self.video_shape, SUBJECTS)
 
     def _example(self, index: int) -> Example:
         return example_of(self.bucket, clip_seed(self.seed, self.bucket, index))

@@ -66,9 +66,7 @@ def sample_sheet(
     video = audio = None
     if "video" in stage.streams:
         video = video_state(data.video_shape, count)
-        channels = model.config.video_channels + model.config.motion_channels
-        noise = torch.randn(*video.noisy_BNC.shape[:2], channels, generator=generator)
-        video = video.at(noise, video.time_B).to(model.device)
+        video = video.at(torch.randn(video.noisy_BNC.shape, generator=generator), video.time_B).to(model.device)
     if "audio" in stage.streams:
         audio = audio_state(data.audio_shape, data.video_shape.latent_frames, count)
         audio = audio.at(torch.randn(audio.noisy_BNC.shape, generator=generator), audio.time_B).to(model.device)
@@ -82,8 +80,7 @@ def sample_sheet(
             Schedule(steps, audio_lag=0.1 if video and audio else 0.0),
             Guidance(),
         )
-    looks = video.noisy_BNC[..., : model.config.video_channels].cpu() if video else None
-    frames = codecs.video.decode(looks, data.video_shape).numpy() if video else [None] * count
+    frames = codecs.video.decode(video.noisy_BNC.cpu(), data.video_shape).numpy() if video else [None] * count
     sound = codecs.audio.decode(audio.noisy_BNC.cpu())[:, None].numpy() if audio else [None] * count
     clips = [
         Clip(frames=f, fps=codecs.fps, audio=s, sample_rate=codecs.audio.sample_rate)

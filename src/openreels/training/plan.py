@@ -23,13 +23,14 @@ from openreels.codecs.audio import PocketAudioCodec
 from openreels.codecs.video import PocketVideoVAE, VideoCodec
 from openreels.encoders.text import TextEncoder
 from openreels.media.folders import new_folder, replaced_folder
-from openreels.models.motion import fitted
+from openreels.models.layout import shared_weights
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.training.audio_codec import train_audio_codec
 from openreels.training.checkpoint import load_checkpoint
 from openreels.training.latents import Bucket, Codecs, LatentSet, build_shard, shard_path
 from openreels.training.loop import Interrupted, LoopConfig, run
 from openreels.training.monitor import plot_losses, sample_sheet
+from openreels.training.planner import train_planner
 from openreels.training.stages import Stage, StageTask, part_of
 from openreels.training.text_encoder import train_text_encoder, trained_heads
 from openreels.training.video_codec import train_video_codec
@@ -48,12 +49,25 @@ class TrainingPlan:
     transformer: Callable[[int, int, int], SkyReelsV4Transformer]
     codec_minutes_share: float
     text_minutes_share: float
+    planner_minutes_share: float
     stages: tuple[Stage, ...]
 
     @property
     def parts(self) -> tuple[str, ...]:
         """Everything `train` can be asked to do, in order."""
-        return ("video_codec", "audio_codec", "text_encoder", "latents", *(stage.name for stage in self.stages))
+        return (
+            "video_codec",
+            "audio_codec",
+            "text_encoder",
+            "latents",
+            *(stage.name for stage in self.stages),
+            "planner",
+        )
+
+    @property
+    def planned(self) -> dict[Bucket, float]:
+        """Kinds of clips that layouts are planned for, and how often: the plain ones of the last stage."""
+        return {share.bucket: share.weight for share in self.stages[-1].shares if share.bucket.row is None}
 
     def latest(self, workdir: Path) -> str:
         """The furthest stage that has been trained in `workdir`; the very last where none has."""
@@ -108,6 +122,7 @@ def train(
         "audio_codec": plan.codec_minutes_share * 0.4,
         "text_encoder": plan.text_minutes_share,
         **{stage.name: stage.minutes_share for stage in plan.stages},
+        "planner": plan.planner_minutes_share,
     }
     budget = {name: minutes and minutes * (1.0 if part else share) for name, share in shares.items()}
     started = Run(plan, workdir, budget, steps, seed, device, workers)
@@ -124,8 +139,25 @@ def train(
         load_latents(plan.stages, workdir, codecs, seed, workers)
 
     stages = tuple(stage for stage in plan.stages if stage.name in wanted)
-    if not stages:
-        return
+    if stages:
+        train_all(started, stages, processes)
+    if "planner" in wanted:
+        codecs, encoder = load_components(workdir)
+        train_planner(
+            workdir,
+            codecs.video,
+            encoder,
+            plan.planned,
+            minutes=budget["planner"],
+            steps=steps,
+            seed=seed,
+            device=device,
+        )
+
+
+def train_all(started: Run, stages: Sequence[Stage], processes: int) -> None:
+    """The transformer's stages, in so many processes."""
+    workdir = started.workdir
     if processes == 1:
         train_stages(started, stages)
     else:
@@ -258,16 +290,16 @@ def load_parts(model: SkyReelsV4Transformer, stage: Stage, workdir: Path) -> Non
     """Start each part of the model from the averaged weights of the stage it comes from.
 
     A part that no stage trained here hands over starts from the model that `begin_from` brought, if there is one.
-    Of a model without motion channels, these start as nothing. Raises FileNotFoundError where a stage is neither
+    Of a model without a layout embedding, that starts as nothing. Raises FileNotFoundError where a stage is neither
     trained nor replaced by such a model, ValueError where a model is of other sizes.
     """
     parameters = dict(model.named_parameters())
     brought = workdir / START
     if brought.is_dir():
         start = SkyReelsV4Transformer.from_pretrained(brought)
-        more = model.config.motion_channels - start.config.motion_channels
-        for name, value in start.named_parameters():
-            parameters[name].data.copy_(fitted(name, value, torch.zeros_like(parameters[name]), more))
+        theirs = dict(start.named_parameters())
+        for name in shared_weights(*({n: p.shape for n, p in each.items()} for each in (theirs, parameters))):
+            parameters[name].data.copy_(theirs[name])
     for source in sorted(set(stage.starts_from.values())):
         state = load_checkpoint(workdir / f"{source}.pt")
         if state is None:
@@ -299,6 +331,8 @@ def begin_from(folder: Path, workdir: Path) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     for name in ("video_vae", "audio_vae", "vocoder", "text_encoder", "tokenizer"):
         _bring(folder / name, workdir / name)
+    if (folder / "planner").is_dir():
+        _bring(folder / "planner", workdir / "planner")
     _bring(folder / "transformer", workdir / START)
 
 

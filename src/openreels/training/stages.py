@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from openreels.encoders.text import TextEncoder
 from openreels.flow.path import interpolate, velocity
-from openreels.models.motion import MOTION_STD
+from openreels.models.layout import heard_layout, seen_layout
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.nn.precision import autocast
 from openreels.training.latents import Bucket, LatentSet
@@ -82,11 +82,10 @@ class Stage:
     "text" finishes the text encoder together with the pictures; in all other stages it is frozen. reads: it must then
     also say what a caption holds, so that it does not forget the words that the pictures have no use for.
     naming: weight of what the towers that learn must say of each token halfway (`token_truth`), against the velocity.
-    motion: weight of what the motion channels should hold, for a model that has them.
     text_rate: of the text encoder's learning rates, against the others'; small where frozen parts read its text too.
     starts_from: part -> the stage whose weights it starts with (none: freshly initialised).
     minutes_share: of a run's wall-clock budget. text_dropout, cross_dropout: share of samples without prompt / tie.
-    reference_dropout, motion_dropout: share of steps without references, and without a word on motion.
+    reference_dropout, layout_dropout: share of steps without references, and without layouts.
     """
 
     name: str
@@ -99,13 +98,12 @@ class Stage:
     adamw_lr: float
     reads: bool = False
     naming: float = 0.0
-    motion: float = 1.0
     text_rate: float = 1.0
     times: TimeSampling = TimeSampling()
     text_dropout: float = 0.1
     cross_dropout: float = 0.1
     reference_dropout: float = 0.05
-    motion_dropout: float = 0.1
+    layout_dropout: float = 0.1
     audio_weight: float = 1.0
     decay: float = 0.4
 
@@ -190,8 +188,9 @@ class StageTask(Task):
         self.cumulative = (weights / weights.sum()).cumsum(0)
 
     def _reached(self, name: str) -> bool:
-        """Whether this stage's graph uses a cross-attention at all (an unused weight must not decay)."""
-        return not ("video_from_audio" in name and "video" not in self.stage.learns)
+        """Whether this stage's graph uses a part at all (an unused weight must not decay): sound alone has no layout."""
+        listens = "video_from_audio" not in name or "video" in self.stage.learns
+        return listens and (".embed_layout." not in name or "video" in self.stage.streams)
 
     @property
     def samples_per_step(self) -> int:
@@ -205,7 +204,7 @@ class StageTask(Task):
         share = self.stage.shares[min(int((self.cumulative < choice).sum()), len(self.stage.shares) - 1)]
         length = int(torch.randint(LENGTHS, (), generator=shared))
         referred = float(torch.rand((), generator=shared)) >= self.stage.reference_dropout
-        told = float(torch.rand((), generator=shared)) >= self.stage.motion_dropout
+        told = float(torch.rand((), generator=shared)) >= self.stage.layout_dropout
         streams = self.stage.streams_of(share)
         data = self.latents[share.bucket]
         index, texts = self._clips_and_captions(data, share.batch, length, generator)
@@ -218,11 +217,12 @@ class StageTask(Task):
         video = audio = None
         if "video" in streams:
             blank = data.blank("video", index, referred)
-            motion_BNK = self._motion(data, index) if told else None
-            video = on_path(blank, data.latents["video"][index].float(), t_video_B, generator, motion_BNK)
+            video = on_path(blank, data.latents["video"][index].float(), t_video_B, generator)
         if "audio" in streams:
             blank = data.blank("audio", index, referred)
             audio = on_path(blank, data.latents["audio"][index].float(), t_audio_B, generator)
+        if told and video is not None and self.model.config.layout_classes is not None and data.planned:
+            video, audio = _with_layouts(data, index, video, audio)
         attributes_BS = None
         if self.heads is not None and share.bucket.row is None:
             attributes_BS = torch.tensor([scene_attributes(data.scene(i)) for i in index.tolist()])
@@ -263,9 +263,6 @@ class StageTask(Task):
         if video is not None and "video" in self.stage.learns:
             error = flow_error(video_v, video)
             loss, shown["video"] = loss + error, error.detach()
-            if video_v.shape[-1] > self.model.config.video_channels:
-                error = motion_error(video_v, video)
-                loss, shown["motion"] = loss + self.stage.motion * error, error.detach()
         if audio is not None:
             error = flow_error(audio_v, audio)
             loss, shown["audio"] = loss + self.stage.audio_weight * error, error.detach()
@@ -279,12 +276,6 @@ class StageTask(Task):
             if (generated_BN.cpu() * truth.classes_BNK[..., 0]).any():  # else there is nothing to name
                 shown[f"{name} named"] = right
         return loss, shown
-
-    def _motion(self, data: LatentSet, index: Tensor) -> Tensor | None:
-        """The motion channels of the clips, for a model that has them."""
-        if not self.model.config.motion_channels:
-            return None
-        return torch.stack([data.motion(i) for i in index.tolist()])
 
     def _times(self, data: LatentSet, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """As the stage draws them; cases in which one stream is given whole are about that one being given."""
@@ -312,36 +303,32 @@ class StageTask(Task):
         return index[chosen], ["" if drop else texts[i] for i, drop in zip(chosen.tolist(), empty, strict=True)]
 
 
-def on_path(
-    blank: StreamState, data: Tensor, time_B: Tensor, generator: torch.Generator, motion_BNK: Tensor | None = None
-) -> OnPath:
-    """A state somewhere on the path to `data`, and the velocity it should be given.
+def _with_layouts(data: LatentSet, index: Tensor, video: OnPath, audio: OnPath | None) -> tuple[OnPath, OnPath | None]:
+    """The streams of the clips `index`, told where everything is: except those of which a stream is given whole. What
+    goes with a given sound or picture follows that, and no plan that was made without it."""
+    layout_BSFK = torch.stack([data.layout(i) for i in index.tolist()])
+    for stream in (video, audio):
+        if stream is not None:
+            layout_BSFK = layout_BSFK * (stream.state.time_B < 1)[:, None, None, None]
+    seen = replace(video.state, layout_BNK=seen_layout(layout_BSFK, data.video_shape))
+    video = video._replace(state=seen)
+    if audio is None:
+        return video, None
+    heard = replace(audio.state, layout_BNK=heard_layout(layout_BSFK, audio.state.tokens))
+    return video, audio._replace(state=heard)
 
-    motion_BNK: how what is to be generated moves, the channels after those of `data`. Of clips that are given whole
-    (t = 1) nobody will say it: zeros.
-    """
+
+def on_path(blank: StreamState, data: Tensor, time_B: Tensor, generator: torch.Generator) -> OnPath:
+    """A state somewhere on the path to `data`, and the velocity it should be given."""
     noise = torch.randn(data.shape, generator=generator)
-    if motion_BNK is not None:
-        noise = torch.cat([noise, torch.randn(motion_BNK.shape, generator=generator)], dim=-1)
-        data = torch.cat([data, motion_BNK * (time_B < 1)[:, None, None]], dim=-1)
     return OnPath(blank.at(interpolate(data, noise, time_B), time_B), velocity(data, noise))
 
 
 def flow_error(predicted: Tensor, truth: OnPath) -> Tensor:
     """Mean squared error over what was to be generated: samples at t < 1, and of these tokens not given entirely."""
-    channels = truth.state.given_BNC.shape[-1]
-    error_BN = (predicted - truth.target_BNC)[..., :channels].square().mean(-1)
+    error_BN = (predicted - truth.target_BNC).square().mean(-1)
     generated_BN = generated(truth.state)
     return (error_BN * generated_BN).sum() / generated_BN.sum().clamp(min=1)
-
-
-def motion_error(predicted: Tensor, truth: OnPath) -> Tensor:
-    """Mean squared error of where the motion channels are seen to end, against their variance; those of given tokens
-    are generated too."""
-    channels, left_B = truth.state.given_BNC.shape[-1], 1 - truth.state.time_B
-    error_BNC = (predicted - truth.target_BNC)[..., channels:] * left_B[:, None, None] / MOTION_STD
-    generated_B = (left_B > 0).float()
-    return (error_BNC.square().mean((1, 2)) * generated_B).sum() / generated_B.sum().clamp(min=1)
 
 
 def generated(state: StreamState) -> Tensor:

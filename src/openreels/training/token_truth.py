@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from openreels.models.motion import MOTION_STD
+from openreels.training.layouts import places, shots_of_latents
 from openreels.training.text_encoder import NONE, SUBJECT_SLOTS, motion_name
 from openreels.types import AudioShape, VideoShape
-from openreels.world import MATERIALS, VOICES, Film, Shot, Subject, contacts, mouth, tracks
+from openreels.world import MATERIALS, VOICES, Film, Shot, Subject, contacts, mouth
 
-__all__ = ["MOTIONS", "SLOTS", "TokenHeads", "TokenTruth", "heard", "moves", "overheard", "seen", "token_error"]
+__all__ = ["SLOTS", "TokenHeads", "TokenTruth", "heard", "overheard", "seen", "token_error"]
 
 SLOTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "video": {name: SUBJECT_SLOTS[name] for name in ("kind", "colour", "motion")},
@@ -32,12 +32,6 @@ SLOTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 NUMBERS = {"video": 4, "audio": 1}  # (way to the subject's middle, way it goes), in tokens; opening of the mouth
 HALF_TOKEN = 0.5
-MOMENTS = 4  # of a token's frames, at which its motion is told
-MOTIONS = 4 * MOMENTS  # channels: x, y, mouth, touch at each of them
-FAR = 4.0  # tokens; whatever is further away is so far
-# Ways are tokens of deviation 1.5; mouths and touches 0..1 and mostly 0.
-WAY_SCALE, EVENT_SCALE = MOTION_STD / 1.5, 2 * MOTION_STD
-TOUCH_SECONDS = 0.0625  # on either side of a touch, in which it fades
 OPEN = 0.1  # a mouth that is less open than this says nothing
 
 
@@ -62,8 +56,8 @@ def seen(film: Film, shape: VideoShape, window: tuple[int, int]) -> TokenTruth:
     token, grid_YX2 = _grid(shape, window)
     sizes = (shape.latent_frames, shape.latent_height, shape.latent_width)
     classes, numbers = np.zeros((*sizes, len(SLOTS["video"])), np.int8), np.zeros((*sizes, 4), np.float32)
-    for shot, inside_F, moments_F2 in _shots_of_latents(film, shape):
-        places_SF22, radius_SF = _places(shot, moments_F2)
+    for shot, inside_F, moments_F2 in shots_of_latents(film, shape):
+        places_SF22, radius_SF, _ = places(shot, moments_F2)
         way_SFYX2 = places_SF22.mean(2)[:, :, None, None] - grid_YX2
         beyond_SFYX = np.linalg.norm(way_SFYX2, axis=-1) - radius_SF[..., None, None] - HALF_TOKEN * token
         nearest_FYX = beyond_SFYX.argmin(0)
@@ -97,41 +91,6 @@ def heard(film: Film, shape: AudioShape) -> TokenTruth:
     return TokenTruth(torch.from_numpy(classes), torch.from_numpy(opening_N)[:, None])
 
 
-def moves(film: Film, shape: VideoShape, window: tuple[int, int]) -> Tensor:
-    """The motion channels of a film's picture (N, `MOTIONS`), float32, of about `MOTION_STD`: for each token how the
-    subject nearest to it moves while the token's frames pass. At four moments of these: the way to the subject's middle
-    (x, y), how wide its mouth opens, and whether it touches something."""
-    token, grid_YX2 = _grid(shape, window)
-    sizes = (shape.latent_frames, shape.latent_height, shape.latent_width)
-    out = np.zeros((*sizes, MOMENTS, 4), np.float32)
-    for shot, inside_F, ends_F2 in _shots_of_latents(film, shape):
-        moments_FM = ends_F2[:, :1] + (ends_F2[:, 1:] - ends_F2[:, :1]) * np.linspace(0.0, 1.0, MOMENTS)
-        places_SFM2, radius_SF = _places(shot, moments_FM)
-        way_SFYXM2 = places_SFM2[:, :, None, None] - grid_YX2[:, :, None]
-        nearest_FYX = (np.linalg.norm(way_SFYXM2.mean(-2), axis=-1) - radius_SF[..., None, None]).argmin(0)
-        says_SFM2 = _mouths_and_touches(shot, shot.start + moments_FM * shot.duration)
-        frames_F11 = np.arange(len(nearest_FYX))[:, None, None]
-        way_FYXM2 = np.take_along_axis(way_SFYXM2, nearest_FYX[None, ..., None, None], 0)[0] / token
-        way_FYXM2 = way_FYXM2.clip(-FAR, FAR) * WAY_SCALE
-        out[inside_F] = np.concatenate([way_FYXM2, says_SFM2.swapaxes(0, 1)[frames_F11, nearest_FYX]], -1)
-    return torch.from_numpy(out).flatten(3).flatten(0, 2)
-
-
-def _mouths_and_touches(shot: Shot, story_FM: np.ndarray) -> np.ndarray:
-    """Of every subject at moments of its scene, (S, F, M, 2): opening of its mouth, and 1 at a touch."""
-    out_SFM2 = np.zeros((len(shot.scene.subjects), *story_FM.shape, 2), np.float32)
-    for index, subject in enumerate(shot.scene.subjects):
-        if subject.speech is not None:
-            out_SFM2[index, ..., 0] = np.array(mouth(subject.speech, story_FM.ravel().tolist())[0]).reshape(
-                story_FM.shape
-            )
-    for contact in contacts(shot.scene):
-        touch_FM = (1.0 - abs(story_FM - contact.time) / TOUCH_SECONDS).clip(0.0, 1.0)
-        for index in contact.subjects:
-            out_SFM2[index, ..., 1] = np.maximum(out_SFM2[index, ..., 1], touch_FM)
-    return out_SFM2 * EVENT_SCALE
-
-
 def _grid(shape: VideoShape, window: tuple[int, int]) -> tuple[float, np.ndarray]:
     """The side of a token and the middles of all (x, y), in short sides of the window, around its middle."""
     token = shape.height / shape.latent_height / min(window)
@@ -141,33 +100,6 @@ def _grid(shape: VideoShape, window: tuple[int, int]) -> tuple[float, np.ndarray
 
 def _class(stream: str, slot: str, name: str) -> int:
     return SLOTS[stream][slot].index(name)
-
-
-def _shots_of_latents(film: Film, shape: VideoShape) -> Iterator[tuple[Shot, np.ndarray, np.ndarray]]:
-    """Shots, which latent frames end in each (bool), and the first and last moment these show of it, (F, 2), as shares
-    of its duration."""
-    group = (shape.frames - 1) // max(shape.latent_frames - 1, 1)
-    last_F = group * np.arange(shape.latent_frames) / float(shape.fps)
-    first_F = np.maximum(last_F - max(group - 1, 0) / float(shape.fps), 0.0)  # a still has no group
-    number_F = np.searchsorted(np.array(film.cut_times), last_F, side="right")
-    for number, (shot, begin) in enumerate(zip(film.shots, (0.0, *film.cut_times), strict=True)):
-        inside_F = number_F == number
-        if inside_F.any():
-            moments_F2 = np.stack([first_F[inside_F], last_F[inside_F]], -1)
-            yield shot, inside_F, ((moments_F2 - begin) / shot.duration).clip(0.0, 1.0)
-
-
-def _places(shot: Shot, moments_F2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the subjects are in the picture at the moments of a shot, (S, F, 2 moments, x y); their radii there."""
-    path = tracks(shot.scene, shot.start + moments_F2.ravel() * shot.duration)
-    views = [shot.camera if shot.move is None else shot.move.at(shot.camera, share) for share in moments_F2.ravel()]
-    zoom_FM, x_FM, y_FM = (
-        np.array([(view.zoom, view.x, view.y) for view in views]).reshape(*moments_F2.shape, 3).T.swapaxes(1, 2)
-    )
-    side = -1.0 if shot.camera.mirrored else 1.0
-    x_SFM, y_SFM = (each.reshape(-1, *moments_F2.shape) for each in (path.x_NT, path.y_NT))
-    places_SFM2 = np.stack([side * (x_SFM - x_FM), y_SFM - y_FM], -1) * zoom_FM[..., None]
-    return places_SFM2, path.radius_N[:, None] * zoom_FM[:, 1]
 
 
 def _subject_classes(shot: Shot, subject: Subject) -> list[int]:

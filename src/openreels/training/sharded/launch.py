@@ -17,7 +17,7 @@ from torch import multiprocessing
 from openreels.media.folders import link_tree
 from openreels.models.adapters import load_lora, merge_lora
 from openreels.models.checkpoint import open_tensors
-from openreels.models.motion import fitted
+from openreels.models.layout import shared_weights
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.training.loop import Interrupted
 from openreels.training.plan import leave_with_parent
@@ -288,18 +288,13 @@ def started(plan: PhasePlan, run: PhaseRun, phase: Phase) -> SkyReelsV4Transform
 def _copy(model: SkyReelsV4Transformer, folder: Path, parts: tuple[str, ...]) -> None:
     """Parts of the weights in a folder into the model, one tensor in memory at a time."""
     theirs, ours = open_tensors(folder), dict(model.named_parameters())
-    if theirs.shapes.keys() != ours.keys():
-        raise ValueError(f"the weights in {folder} are of a model of other parts than the one to be trained")
-    more = model.config.motion_channels - SkyReelsV4Transformer.load_config(folder).get("motion_channels", 0)
-    for name in theirs.shapes:
+    try:
+        names = shared_weights(theirs.shapes, {name: parameter.shape for name, parameter in ours.items()})
+    except ValueError as error:
+        raise ValueError(f"the weights in {folder} are of another model than the one to be trained: {error}") from error
+    for name in names:
         if part_of(name) in parts:
-            try:
-                value = fitted(name, theirs.tensor(name, torch.device("cpu")), ours[name].data, more)
-            except ValueError as error:
-                raise ValueError(
-                    f"the weights in {folder} are of a model of other sizes than the one to be trained: {error}"
-                ) from error
-            ours[name].data.copy_(value)
+            ours[name].data.copy_(theirs.tensor(name, torch.device("cpu")))
 
 
 def furthest(plan: PhasePlan, run: PhaseRun) -> dict[str, str]:

@@ -63,3 +63,9 @@ class Example:
     region: Region | None = None
     given: Literal["sound", "picture"] | None = None
     references: tuple[Reference, ...] = ()
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether nothing of the picture is handed over: it is all a matter of the prompt."""
+        pictures = [reference for reference in self.references if reference.kind != "audio"]
+        return not (self.kept or self.source or self.given or pictures)

@@ -1,0 +1,216 @@
+"""Where things are in a clip before any of it is drawn: layouts, and the planner that makes one of a prompt.
+
+A model of ten million parameters that draws a jump from noise puts the thing at a likely place in every moment, and
+moments that lie side by side do not agree on it (docs/log.md). So the pocket model first says where everything goes,
+subject by subject, in a few hundred numbers, and then draws what it said: dynamic scene layouts as an intermediate, as
+in "LLM-grounded Video Diffusion Models" (Lian et al., 2024), with a planner that is learned too. An addition to the
+paper's model, which has none; a transformer without a layout embedding is the paper's.
+
+A layout holds `layout_numbers` for each subject in each latent frame. At four moments of it: x and y of the subject's
+middle (short sides of the picture, from its middle, y down), cosine and sine of its turn, how wide its mouth opens
+(0..1), whether it touches something (0..1). Then whether it is there (0 or 1), its radius (short sides), and its
+classes (one 1 each): what kind of thing, which colour.
+
+Legend: B batch, S subjects, F latent frames, Y X rows and columns, K numbers, N video tokens, A audio tokens, T frames,
+D width, L text tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import pi
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from openreels.nn.linear import ZeroLinear
+from openreels.nn.modulation import NumberEmbedding, TimeEmbedding
+from openreels.types import Context, VideoShape
+
+__all__ = [
+    "CLASSES",
+    "MOMENTS",
+    "MOUTH",
+    "RADIUS",
+    "THERE",
+    "TOUCH",
+    "TURN",
+    "LayoutEmbedding",
+    "LayoutPlanner",
+    "heard_layout",
+    "heard_numbers",
+    "layout_numbers",
+    "seen_layout",
+    "shared_weights",
+]
+
+MOMENTS = 4  # the frames of a latent frame; of the first one, which has a single frame, that one four times
+X, Y, TURN, MOUTH, TOUCH = (
+    slice(0, 4), slice(4, 8), slice(8, 16), slice(16, 20), slice(20, 24)
+)  # fmt: skip
+WAYS = 2 * MOMENTS  # the numbers that are places, and to a token ways there
+THERE, RADIUS, CLASSES = 24, 25, 26
+FAR = 4.0  # tokens; whatever is further away is so far
+NEARBY = (-1, 0, 1)  # frames that an audio token hears of, from its own
+
+
+def layout_numbers(classes: Sequence[int]) -> int:
+    """Of each subject in each latent frame. classes: how many there are of every sort."""
+    return CLASSES + sum(classes)
+
+
+def heard_numbers(classes: Sequence[int]) -> int:
+    """Of each audio token, see `heard_layout`."""
+    return 2 * len(NEARBY) + sum(classes)
+
+
+def shared_weights(theirs: Mapping[str, Sequence[int]], ours: Mapping[str, Sequence[int]]) -> list[str]:
+    """Names of the weights that two transformers share, of which one may have a layout embedding and the other none.
+
+    theirs, ours: shapes by name. Raises ValueError where they differ otherwise.
+    """
+    names = [name for name in theirs if name in ours]
+    other = [name for name in {*theirs} ^ {*ours} if ".embed_layout." not in name]
+    other += [name for name in names if tuple(theirs[name]) != tuple(ours[name])]
+    if other:
+        raise ValueError(f"{min(other)} is not the same in both models ({len(other)} differences)")
+    return names
+
+
+def seen_layout(layout_BSFK: Tensor, shape: VideoShape) -> Tensor:
+    """What every video token is told, (B, N, K): the numbers of the subject nearest to it, whose places are ways there
+    from the token's middle, in tokens. Zeros where nobody is."""
+    token = shape.height / shape.latent_height / min(shape.height, shape.width)
+    sizes = shape.latent_height, shape.latent_width
+    row_Y, column_X = ((torch.arange(n, device=layout_BSFK.device) + 0.5 - n / 2) * token for n in sizes)
+    layout_BSFYXK = layout_BSFK[:, :, :, None, None].expand(-1, -1, -1, *sizes, -1)
+    way_x = (layout_BSFYXK[..., X] - column_X[:, None]) / token
+    way_y = (layout_BSFYXK[..., Y] - row_Y[:, None, None]) / token
+    beyond_BSFYX = torch.hypot(way_x.mean(-1), way_y.mean(-1)) - layout_BSFYXK[..., RADIUS] / token
+    nearest = beyond_BSFYX.where(layout_BSFYXK[..., THERE] > 0.5, torch.inf).argmin(1, keepdim=True)
+    told = torch.cat([way_x.clamp(-FAR, FAR), way_y.clamp(-FAR, FAR), layout_BSFYXK[..., WAYS:]], dim=-1)
+    told = told.gather(1, nearest[..., None].expand(-1, -1, -1, -1, -1, told.shape[-1])).squeeze(1)
+    return (told * (told[..., THERE, None] > 0.5)).flatten(1, 3)
+
+
+def heard_layout(layout_BSFK: Tensor, tokens: int) -> Tensor:
+    """What every audio token is told, (B, A, K'): mouth and touch, at the frames around its moment, of the subject that
+    has most to be heard of there, and that subject's classes."""
+    subjects_BSFK = layout_BSFK * (layout_BSFK[..., THERE, None] > 0.5)
+    events_BSFM2 = torch.stack([subjects_BSFK[..., MOUTH], subjects_BSFK[..., TOUCH]], dim=-1)
+    events_BST2 = torch.cat([events_BSFM2[:, :, 0, -1:], events_BSFM2[:, :, 1:].flatten(2, 3)], dim=2)
+    frames, device = events_BST2.shape[2], layout_BSFK.device
+    middle_A = ((torch.arange(tokens, device=device) + 0.5) * frames / tokens - 0.5).round().long()
+    near_AO = (middle_A[:, None] + torch.tensor(NEARBY, device=device)).clamp(0, frames - 1)
+    near_BSAO2 = events_BST2[:, :, near_AO]
+    latent_A = (middle_A.clamp(0, frames - 1) + MOMENTS - 1) // MOMENTS
+    told = torch.cat([near_BSAO2.flatten(3), subjects_BSFK[:, :, latent_A, CLASSES:]], dim=-1)
+    loudest_B1A = near_BSAO2.sum((-1, -2)).argmax(1, keepdim=True)
+    return told.gather(1, loudest_B1A[..., None].expand(-1, -1, -1, told.shape[-1])).squeeze(1)
+
+
+class LayoutEmbedding(nn.Module):
+    """(B, N, K) -> (B, N, D), nothing at first, and nothing for a sample of which all numbers are 0.
+
+    ways: of the numbers, those at the beginning that are ways to somewhere: a shape's edge is a matter of pixels, so
+    their sines go in too.
+    """
+
+    def __init__(self, numbers: int, dim: int, ways: int = 0, octaves: int = 3):
+        super().__init__()
+        self.ways, self.octaves = ways, octaves
+        entering = nn.Linear(numbers + 2 * octaves * ways, dim)
+        self.mlp = nn.Sequential(entering, nn.SiLU(), nn.Linear(dim, dim), nn.SiLU(), ZeroLinear(dim, dim))
+
+    def forward(self, layout_BNK: Tensor) -> Tensor:
+        phases = [pi * 2.0**octave * layout_BNK[..., : self.ways] for octave in range(self.octaves)]
+        waves = [wave for phase in phases for wave in (phase.sin(), phase.cos())]
+        told_B11 = (layout_BNK != 0).any(-1, keepdim=True).any(-2, keepdim=True)
+        return self.mlp(torch.cat([layout_BNK, *waves], dim=-1).to(self.mlp[0].weight.dtype)) * told_B11
+
+
+class LayoutPlanner(ModelMixin, ConfigMixin):
+    """Layouts of a prompt: flow matching over their numbers, by a transformer that reads the prompt's hidden states.
+
+    text_dim: of the context. classes: how many there are of every sort. subjects: at most so many are planned.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        text_dim: int,
+        classes: tuple[int, ...],
+        subjects: int = 2,
+        width: int = 160,
+        num_heads: int = 5,
+        num_layers: int = 5,
+    ):
+        super().__init__()
+        numbers = layout_numbers(classes)
+        self.embed = nn.Linear(numbers, width)
+        self.embed_subject = nn.Embedding(subjects, width)
+        self.embed_frame = NumberEmbedding(width, 64)
+        self.embed_canvas = nn.Linear(2, width)
+        self.embed_time = TimeEmbedding(width)
+        self.embed_text = nn.Sequential(nn.LayerNorm(text_dim), nn.Linear(text_dim, width))
+        layer = nn.TransformerDecoderLayer(
+            width, num_heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerDecoder(layer, num_layers, nn.LayerNorm(width))
+        self.to_layout = nn.Linear(width, numbers)
+        # Roughly unit variance of every number, about its mean: flow matching starts from there.
+        middle, scale = torch.zeros(numbers), torch.ones(numbers)
+        scale[:WAYS], scale[MOUTH], scale[TOUCH], scale[CLASSES:] = 4.0, 2.0, 2.0, 3.0
+        middle[THERE], scale[THERE] = 0.5, 2.0
+        middle[RADIUS], scale[RADIUS] = 0.15, 10.0
+        self.register_buffer("middle_K", middle, persistent=False)
+        self.register_buffer("scale_K", scale, persistent=False)
+
+    def normalised(self, layout_BSFK: Tensor) -> Tensor:
+        return (layout_BSFK - self.middle_K) * self.scale_K
+
+    def forward(self, noisy_BSFK: Tensor, time_B: Tensor, aspect: float, context: Context) -> Tensor:
+        """The normalised layout that the noisy one, at time t, is seen to end at. aspect: width / height."""
+        subjects, frames = noisy_BSFK.shape[1:3]
+        device = noisy_BSFK.device
+        canvas = self.embed_canvas(torch.tensor([torch.tensor(aspect).log(), frames / 8], device=device))
+        x = self.embed(noisy_BSFK) + self.embed_subject.weight[:subjects, None]
+        x = x + self.embed_frame(60.0 * torch.arange(frames, device=device)) + canvas
+        x = (x + self.embed_time(time_B)[:, None, None]).flatten(1, 2)
+        text_BLD = self.embed_text(context.hidden_BLD.to(x.dtype))
+        x = self.layers(x, text_BLD, memory_key_padding_mask=~context.mask_BL)
+        return self.to_layout(x).unflatten(1, (subjects, frames))
+
+    @torch.no_grad()
+    def plan(
+        self, context: Context, frames: int, aspect: float, generators: Sequence[torch.Generator], steps: int = 24
+    ) -> Tensor:
+        """Layouts (B, S, F, K) of the prompts, settled.
+
+        frames: latent ones. generators: one each, on the CPU. steps: of Euler.
+        """
+        size = self.config.subjects, frames, self.to_layout.out_features
+        device = context.hidden_BLD.device
+        x = torch.stack([torch.randn(size, generator=each) for each in generators]).to(device, self.dtype)
+        for step in range(steps):
+            time_B = torch.full((len(x),), step / steps, device=x.device)
+            x = x + (self(x, time_B, aspect, context) - x) / (steps - step)
+        return self.settled(x.float() / self.scale_K.to(device).float() + self.middle_K.to(device).float())
+
+    def settled(self, layout_BSFK: Tensor) -> Tensor:
+        """With what must be so: a subject is there or not, of one class of each sort; turns have length 1."""
+        out = layout_BSFK.clone()
+        cosine, sine = out[..., TURN].chunk(2, -1)
+        length = torch.hypot(cosine, sine).clamp(min=1e-6)
+        out[..., TURN] = torch.cat([cosine / length, sine / length], -1)
+        out[..., MOUTH.start : TOUCH.stop] = out[..., MOUTH.start : TOUCH.stop].clamp(0.0, 1.0)
+        out[..., THERE] = (out[..., THERE] > 0.5).float()
+        out[..., RADIUS] = out[..., RADIUS].clamp(min=0.0)
+        first = CLASSES
+        for count in self.config.classes:
+            chosen = out[..., first : first + count].argmax(-1)
+            out[..., first : first + count] = nn.functional.one_hot(chosen, count).to(out.dtype)
+            first += count
+        return out

@@ -1,0 +1,96 @@
+"""Layouts of films, as the world knows them: what `models/layout.py` plans and the transformer is told.
+
+Legend: S subjects, F latent frames, M moments, K numbers of a layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openreels.models.layout import CLASSES, MOMENTS, MOUTH, RADIUS, THERE, TOUCH, layout_numbers
+from openreels.types import VideoShape
+from openreels.world import COLOURS, FACES, SHAPES, Film, Shot, contacts, mouth, tracks
+
+__all__ = ["LAYOUT_CLASSES", "SUBJECTS", "layout_of", "places", "shots_of_latents"]
+
+KINDS, COLOUR_NAMES = (*SHAPES, *FACES), tuple(COLOURS)
+LAYOUT_CLASSES = (len(KINDS), len(COLOUR_NAMES))
+SUBJECTS = 2  # that a layout speaks of
+TOUCH_SECONDS = 0.0625  # on either side of a touch, in which it fades
+
+
+def layout_of(film: Film, shape: VideoShape, subjects: int = SUBJECTS) -> Tensor:
+    """The layout (S, F, K) of a film's picture, float32. subjects: S; where a scene has more of them, those that its
+    shot shows come first."""
+    out = np.zeros((subjects, shape.latent_frames, layout_numbers(LAYOUT_CLASSES)), np.float32)
+    for shot, inside_F, ends_F2 in shots_of_latents(film, shape):
+        moments_FM = ends_F2[:, :1] + (ends_F2[:, 1:] - ends_F2[:, :1]) * np.linspace(0.0, 1.0, MOMENTS)
+        places_SFM2, radius_SF, angle_SFM = places(shot, moments_FM)
+        events_SFM2 = _mouths_and_touches(shot, shot.start + moments_FM * shot.duration)
+        for slot, index in enumerate(_cast(shot, subjects)):
+            subject = shot.scene.subjects[index]
+            x_FM, y_FM = np.moveaxis(places_SFM2[index], -1, 0)
+            turn_FM = angle_SFM[index]
+            told = np.zeros((len(x_FM), out.shape[-1]), np.float32)
+            told[:, : MOUTH.start] = np.concatenate([x_FM, y_FM, np.cos(turn_FM), np.sin(turn_FM)], -1)
+            told[:, MOUTH], told[:, TOUCH] = np.moveaxis(events_SFM2[index], -1, 0)
+            told[:, THERE], told[:, RADIUS] = 1.0, radius_SF[index]
+            told[:, CLASSES + KINDS.index(subject.kind)] = 1.0
+            told[:, CLASSES + len(KINDS) + COLOUR_NAMES.index(subject.colour)] = 1.0
+            out[slot, inside_F] = told
+    return torch.from_numpy(out)
+
+
+def _cast(shot: Shot, most: int) -> list[int]:
+    """Of its scene's subjects, in their order, at most so many."""
+    everyone = range(len(shot.scene.subjects))
+    if len(everyone) <= most:
+        return list(everyone)
+    seen = shot.seen
+    return sorted(sorted(everyone, key=lambda index: index not in seen)[:most])
+
+
+def _mouths_and_touches(shot: Shot, story_FM: np.ndarray) -> np.ndarray:
+    """Of every subject at moments of its scene, (S, F, M, 2): opening of its mouth, and 1 at a touch."""
+    out_SFM2 = np.zeros((len(shot.scene.subjects), *story_FM.shape, 2), np.float32)
+    for index, subject in enumerate(shot.scene.subjects):
+        if subject.speech is not None:
+            opening = np.array(mouth(subject.speech, story_FM.ravel().tolist())[0])
+            out_SFM2[index, ..., 0] = opening.reshape(story_FM.shape)
+    for contact in contacts(shot.scene):
+        touch_FM = (1.0 - abs(story_FM - contact.time) / TOUCH_SECONDS).clip(0.0, 1.0)
+        for index in contact.subjects:
+            out_SFM2[index, ..., 1] = np.maximum(out_SFM2[index, ..., 1], touch_FM)
+    return out_SFM2
+
+
+def shots_of_latents(film: Film, shape: VideoShape) -> Iterator[tuple[Shot, np.ndarray, np.ndarray]]:
+    """Shots, which latent frames end in each (bool), and the first and last moment these show of it, (F, 2), as shares
+    of its duration."""
+    group = (shape.frames - 1) // max(shape.latent_frames - 1, 1)
+    last_F = group * np.arange(shape.latent_frames) / float(shape.fps)
+    first_F = np.maximum(last_F - max(group - 1, 0) / float(shape.fps), 0.0)  # a still has no group
+    number_F = np.searchsorted(np.array(film.cut_times), last_F, side="right")
+    for number, (shot, begin) in enumerate(zip(film.shots, (0.0, *film.cut_times), strict=True)):
+        inside_F = number_F == number
+        if inside_F.any():
+            moments_F2 = np.stack([first_F[inside_F], last_F[inside_F]], -1)
+            yield shot, inside_F, ((moments_F2 - begin) / shot.duration).clip(0.0, 1.0)
+
+
+def places(shot: Shot, moments_FM: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the subjects are in the picture at the moments of a shot, shares of its duration: (S, F, M, x y), their
+    radii (S, F), and how they are turned (S, F, M), clockwise."""
+    path = tracks(shot.scene, shot.start + moments_FM.ravel() * shot.duration)
+    views = [shot.camera if shot.move is None else shot.move.at(shot.camera, share) for share in moments_FM.ravel()]
+    zoom_FM, x_FM, y_FM = (
+        np.array([(view.zoom, view.x, view.y) for view in views]).reshape(*moments_FM.shape, 3).T.swapaxes(1, 2)
+    )
+    side = -1.0 if shot.camera.mirrored else 1.0
+    x_SFM, y_SFM, angle_SFM = (each.reshape(-1, *moments_FM.shape) for each in (path.x_NT, path.y_NT, path.angle_NT))
+    places_SFM2 = np.stack([side * (x_SFM - x_FM), y_SFM - y_FM], -1) * zoom_FM[..., None]
+    return places_SFM2, path.radius_N[:, None] * zoom_FM[:, 1], side * angle_SFM

@@ -1,0 +1,176 @@
+"""Layouts told to tokens, and the planner that makes them. Legend: see models/layout.py."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from openreels.models.layout import (
+    CLASSES,
+    MOUTH,
+    RADIUS,
+    THERE,
+    TOUCH,
+    TURN,
+    LayoutEmbedding,
+    LayoutPlanner,
+    heard_layout,
+    heard_numbers,
+    layout_numbers,
+    seen_layout,
+    shared_weights,
+)
+from openreels.types import Context, VideoShape
+
+SORTS = (3, 2)
+SHAPE = VideoShape(9, 64, 64, Fraction(16), 3, 4, 4, 8)
+
+
+def layout(*subjects: dict, frames: int = 3) -> torch.Tensor:
+    """(1, S, F, K) of subjects with x, y (of all moments), radius, kind, mouth and touch (of single frames)."""
+    out = torch.zeros(1, len(subjects), frames, layout_numbers(SORTS))
+    for index, subject in enumerate(subjects):
+        one = out[0, index]
+        one[:, 0:4], one[:, 4:8] = subject["x"], subject["y"]
+        one[:, RADIUS], one[:, THERE] = subject.get("radius", 0.1), subject.get("there", 1.0)
+        one[:, CLASSES + subject.get("kind", 0)] = 1.0
+        for name, columns in (("mouth", MOUTH), ("touch", TOUCH)):
+            for frame, value in subject.get(name, {}).items():
+                if frame == 0:
+                    one[0, columns] = value
+                else:
+                    one[(frame + 3) // 4, columns.start + (frame - 1) % 4] = value
+    return out
+
+
+places = st.floats(-0.5, 0.5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(places, places, st.sampled_from([(64, 64), (64, 128), (96, 64)]))
+def test_every_token_is_told_the_way_to_the_subject(x, y, size):
+    height, width = size
+    shape = replace(SHAPE, height=height, width=width, latent_height=height // 16, latent_width=width // 16)
+    told = seen_layout(layout({"x": x, "y": y}), shape).view(1, 3, height // 16, width // 16, -1)
+    assert told.shape[-1] == layout_numbers(SORTS)
+    for row in range(height // 16):
+        for column in range(width // 16):
+            # Pixels of the subject's middle and of the token's, in tokens of 16 pixels.
+            way_x = (width / 2 + 64 * x - 16 * (column + 0.5)) / 16
+            way_y = (height / 2 + 64 * y - 16 * (row + 0.5)) / 16
+            expected = torch.tensor([way_x, way_y]).clamp(-4.0, 4.0)
+            assert_close(told[0, 0, row, column, [0, 4]], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_nearest_edge_decides_who_a_token_is_told_of():
+    small, large = {"x": -0.3, "y": 0.0, "radius": 0.05, "kind": 1}, {"x": 0.3, "y": 0.0, "radius": 0.3, "kind": 2}
+    told = seen_layout(layout(small, large), SHAPE).view(3, 4, 4, -1)[0]
+    assert told[1, :, CLASSES + 1].tolist() == [1, 0, 0, 0]
+    assert told[1, :, CLASSES + 2].tolist() == [0, 1, 1, 1]
+
+
+def test_nobody_is_told_of_whoever_is_not_there():
+    absent = {"x": 0.0, "y": 0.0, "there": 0.0, "kind": 1, "touch": {2: 1.0}}
+    alone = layout({"x": 0.2, "y": 0.1, "kind": 2})
+    both = layout(absent, {"x": 0.2, "y": 0.1, "kind": 2})
+    assert torch.equal(seen_layout(both, SHAPE), seen_layout(alone, SHAPE))
+    assert torch.equal(heard_layout(both, 9)[..., :6], heard_layout(alone, 9)[..., :6])
+    assert not seen_layout(layout(absent), SHAPE).any() and not heard_layout(layout(absent), 9).any()
+
+
+def test_sound_is_told_of_touches_and_mouths_in_the_frames_around_it():
+    one = {"x": 0.0, "y": 0.0, "kind": 1, "touch": {4: 1.0}}
+    other = {"x": 0.3, "y": 0.0, "kind": 2, "mouth": {0: 0.25, 7: 0.5}}
+    told = heard_layout(layout(one, other), 9)[0]
+    assert told.shape == (9, heard_numbers(SORTS))
+    mouth_A3, touch_A3 = told[:, 0:6:2], told[:, 1:6:2]
+    assert [a for a in range(9) if touch_A3[a].any()] == [3, 4, 5]
+    assert touch_A3[[3, 4, 5]].tolist() == [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
+    assert mouth_A3[7].tolist() == [0, 0.5, 0] and mouth_A3[0].tolist() == [0.25, 0.25, 0]
+    assert told[4, 6:].tolist() == [0, 1, 0, 0, 0] and told[7, 6:].tolist() == [0, 0, 1, 0, 0]
+
+
+def test_other_numbers_of_audio_tokens_follow_the_clock():
+    told = heard_layout(layout({"x": 0.0, "y": 0.0, "touch": {8: 1.0}}), 18)[0]
+    assert told[:, 3].nonzero().flatten().tolist() == [16, 17]
+
+
+def test_an_embedding_is_nothing_at_first_and_nothing_for_zeros():
+    embed = LayoutEmbedding(layout_numbers(SORTS), 8, ways=8)
+    told = torch.randn(2, 5, layout_numbers(SORTS))
+    assert not embed(told).any()
+    torch.nn.init.normal_(embed.mlp[-1].weight)
+    torch.nn.init.normal_(embed.mlp[-1].bias)
+    told[1] = 0.0
+    assert embed(told)[0].all() and not embed(told)[1].any()
+
+
+def context(batch: int = 2, tokens: int = 5) -> Context:
+    torch.manual_seed(3)
+    mask = torch.ones(batch, tokens, dtype=torch.bool)
+    mask[:, 3:] = False
+    return Context(torch.randn(batch, tokens, 16), mask)
+
+
+@pytest.fixture
+def planner() -> LayoutPlanner:
+    torch.manual_seed(0)
+    return LayoutPlanner(16, SORTS, subjects=2, width=8, num_heads=2, num_layers=1).eval()
+
+
+@torch.no_grad()
+def test_a_prediction_goes_by_everything(planner):
+    torch.manual_seed(1)
+    noisy, time = torch.randn(2, 2, 3, layout_numbers(SORTS)), torch.tensor([0.3, 0.3])
+    text = context()
+    found = planner(noisy, time, 1.0, text)
+    assert found.shape == noisy.shape
+    assert not torch.equal(planner(noisy, time + 0.3, 1.0, text), found)
+    assert not torch.equal(planner(noisy, time, 2.0, text), found)
+    changed = replace(text, hidden_BLD=text.hidden_BLD + torch.eye(16)[0])
+    assert not torch.allclose(planner(noisy, time, 1.0, changed), found)
+    hidden = text.hidden_BLD.clone()
+    hidden[:, 3:] += 1.0  # padding
+    assert_close(planner(noisy, time, 1.0, replace(text, hidden_BLD=hidden)), found)
+    assert not torch.allclose(planner(noisy.flip(1), time, 1.0, text).flip(1), found)  # subjects have an order
+    assert not torch.allclose(planner(noisy.flip(2), time, 1.0, text).flip(2), found)  # and frames
+
+
+def test_a_plan_is_settled_and_a_matter_of_its_own_seed(planner):
+    def plan(*seeds):
+        return planner.plan(context(len(seeds)), 3, 1.5, [torch.Generator().manual_seed(s) for s in seeds], steps=4)
+
+    found = plan(1, 2)
+    assert found.shape == (2, 2, 3, layout_numbers(SORTS))
+    assert_close(plan(2, 2)[1], found[1])
+    assert not torch.equal(found[0], found[1])
+    assert set(found[..., THERE].unique().tolist()) <= {0.0, 1.0}
+    assert (found[..., MOUTH].min() >= 0) and (found[..., TOUCH].max() <= 1) and (found[..., RADIUS] >= 0).all()
+    cosine, sine = found[..., TURN].chunk(2, -1)
+    assert_close(cosine**2 + sine**2, torch.ones_like(cosine))
+    for sort in found[..., CLASSES:].split(SORTS, -1):
+        assert torch.equal(sort.sum(-1), torch.ones(2, 2, 3)) and set(sort.unique().tolist()) == {0.0, 1.0}
+
+
+@torch.no_grad()
+def test_a_planner_that_knows_the_layout_plans_it(planner, monkeypatch):
+    """Sampling goes where the prediction points, in the numbers' own units."""
+    true = layout({"x": 0.2, "y": -0.1, "kind": 1, "touch": {3: 1.0}}, {"x": -0.3, "y": 0.3, "kind": 2})
+    true[..., TURN.start : TURN.start + 4] = 1.0
+    true[..., CLASSES + 3] = 1.0
+    monkeypatch.setattr(planner, "forward", lambda *_: planner.normalised(true))
+    found = planner.plan(context(1), 3, 1.0, [torch.Generator().manual_seed(0)], steps=5)
+    assert_close(found, true, atol=1e-5, rtol=1e-5)
+
+
+def test_models_share_all_but_what_hears_of_layouts():
+    ours, theirs = {"a.weight": (2, 3), "video.embed_layout.b": (4,)}, {"a.weight": [2, 3]}
+    assert shared_weights(theirs, ours) == shared_weights(ours, theirs) == ["a.weight"]
+    with pytest.raises(ValueError, match=r"a\.weight is not the same"):
+        shared_weights({"a.weight": (3, 2)}, ours)
+    with pytest.raises(ValueError, match="c is not the same"):
+        shared_weights({"a.weight": (2, 3), "c": (1,)}, ours)
