@@ -18,7 +18,7 @@ D width, L text tokens.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import pi
+from math import log, pi
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -26,8 +26,8 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from openreels.nn.linear import ZeroLinear
-from openreels.nn.modulation import NumberEmbedding, TimeEmbedding
-from openreels.types import Context, VideoShape
+from openreels.nn.modulation import TimeEmbedding
+from openreels.types import Context, HiddenStates, StreamState, VideoShape
 
 __all__ = [
     "CLASSES",
@@ -37,6 +37,7 @@ __all__ = [
     "THERE",
     "TOUCH",
     "TURN",
+    "Evidence",
     "LayoutEmbedding",
     "LayoutPlanner",
     "heard_layout",
@@ -53,6 +54,7 @@ X, Y, TURN, MOUTH, TOUCH = (
 WAYS = 2 * MOMENTS  # the numbers that are places, and to a token ways there
 THERE, RADIUS, CLASSES = 24, 25, 26
 FAR = 4.0  # tokens; whatever is further away is so far
+OCTAVES = 6  # of positions
 NEARBY = (-1, 0, 1)  # frames that an audio token hears of, from its own
 
 
@@ -131,38 +133,85 @@ class LayoutEmbedding(nn.Module):
         return self.mlp(torch.cat([layout_BNK, *waves], dim=-1).to(self.mlp[0].weight.dtype)) * told_B11
 
 
-class LayoutPlanner(ModelMixin, ConfigMixin):
-    """Layouts of a prompt: flow matching over their numbers, by a transformer that reads the prompt's hidden states.
+class Evidence(nn.Module):
+    """What is given of a stream, as tokens that a planner can look at: references, kept parts, or all of it.
 
-    text_dim: of the context. classes: how many there are of every sort. subjects: at most so many are planned.
+    axes: of positions, 3 in pictures and 1 in sound.
+    """
+
+    def __init__(self, channels: int, axes: int, width: int, num_heads: int, num_layers: int):
+        super().__init__()
+        self.embed = nn.Linear(channels + 1 + 2 * OCTAVES * axes, width)
+        layer = nn.TransformerEncoderLayer(
+            width, num_heads, width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
+
+    def forward(self, state: StreamState) -> HiddenStates | None:
+        """(B, E, D), and which of them hold something; None where nothing is given to anybody."""
+        whole_B11 = (state.time_B >= 1)[:, None, None]
+        mask_BN1 = torch.where(whole_B11, 1.0, state.mask_BN1.float())
+        parts = [(state.reference_BRC, torch.ones_like(state.reference_BRC[..., :1]), state.reference_positions_RP)]
+        if mask_BN1.any():
+            parts.append((torch.where(whole_B11, state.noisy_BNC, state.given_BNC), mask_BN1, state.positions_NP))
+        latents_BEC, mask_BE1 = (torch.cat([part[i].float() for part in parts], dim=1) for i in range(2))
+        if not latents_BEC.shape[1]:
+            return None
+        octaves = 2.0 ** torch.arange(OCTAVES, device=latents_BEC.device)
+        phases_EK = (pi * torch.cat([part[2] for part in parts])[..., None] / octaves).flatten(1)
+        waves_BEK = torch.cat([phases_EK.sin(), phases_EK.cos()], dim=-1).expand(len(latents_BEC), -1, -1)
+        held_BE = mask_BE1[..., 0] > 0
+        tokens = torch.cat([latents_BEC * held_BE[..., None], mask_BE1, waves_BEK], dim=-1)
+        # A sample of which nothing is given looks at all of it, masked afterwards: softmax over nothing is undefined.
+        hidden_BED = self.layers(
+            self.embed(tokens.to(self.embed.weight.dtype)), src_key_padding_mask=~(held_BE | ~held_BE.any(1)[:, None])
+        )
+        return HiddenStates(hidden_BED, held_BE)
+
+
+class LayoutPlanner(ModelMixin, ConfigMixin):
+    """Layouts of a prompt and of what is given: flow matching over their numbers, by a transformer that reads the
+    prompt's hidden states and looks at the latents that the states of both streams hold.
+
+    A token is one quantity of one subject over the whole clip (all of its x, say), so that a curve is a matter of one
+    linear layer and not of agreement among frames.
+
+    text_dim: of the context. video_channels, audio_channels: of the latents. classes: how many there are of every sort.
+    subjects, frames: at most so many are planned, latent ones.
     """
 
     @register_to_config
     def __init__(
         self,
         text_dim: int,
+        video_channels: int,
+        audio_channels: int,
         classes: tuple[int, ...],
         subjects: int = 2,
+        frames: int = 17,
         width: int = 160,
         num_heads: int = 5,
         num_layers: int = 5,
     ):
         super().__init__()
         numbers = layout_numbers(classes)
-        self.embed = nn.Linear(numbers, width)
-        self.embed_subject = nn.Embedding(subjects, width)
-        self.embed_frame = NumberEmbedding(width, 64)
+        self.quantities = (X, Y, TURN, MOUTH, TOUCH, slice(THERE, numbers))
+        sizes = [frames * (part.stop - part.start) for part in self.quantities]
+        self.embed = nn.ModuleList(nn.Linear(size, width) for size in sizes)
+        self.embed_token = nn.Parameter(torch.randn(subjects, len(sizes), width) * 0.02)
         self.embed_canvas = nn.Linear(2, width)
         self.embed_time = TimeEmbedding(width)
         self.embed_text = nn.Sequential(nn.LayerNorm(text_dim), nn.Linear(text_dim, width))
+        self.see = Evidence(video_channels, 3, width, num_heads, 2)
+        self.hear = Evidence(audio_channels, 1, width, num_heads, 1)
         layer = nn.TransformerDecoderLayer(
-            width, num_heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+            width, num_heads, 3 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
         self.layers = nn.TransformerDecoder(layer, num_layers, nn.LayerNorm(width))
-        self.to_layout = nn.Linear(width, numbers)
+        self.leave = nn.ModuleList(nn.Linear(width, size) for size in sizes)
         # Roughly unit variance of every number, about its mean: flow matching starts from there.
         middle, scale = torch.zeros(numbers), torch.ones(numbers)
-        scale[:WAYS], scale[MOUTH], scale[TOUCH], scale[CLASSES:] = 4.0, 2.0, 2.0, 3.0
+        scale[:WAYS], scale[MOUTH], scale[TOUCH], scale[CLASSES:] = 6.0, 3.0, 3.0, 3.0
         middle[THERE], scale[THERE] = 0.5, 2.0
         middle[RADIUS], scale[RADIUS] = 0.15, 10.0
         self.register_buffer("middle_K", middle, persistent=False)
@@ -171,32 +220,54 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
     def normalised(self, layout_BSFK: Tensor) -> Tensor:
         return (layout_BSFK - self.middle_K) * self.scale_K
 
-    def forward(self, noisy_BSFK: Tensor, time_B: Tensor, aspect: float, context: Context) -> Tensor:
-        """The normalised layout that the noisy one, at time t, is seen to end at. aspect: width / height."""
-        subjects, frames = noisy_BSFK.shape[1:3]
-        device = noisy_BSFK.device
-        canvas = self.embed_canvas(torch.tensor([torch.tensor(aspect).log(), frames / 8], device=device))
-        x = self.embed(noisy_BSFK) + self.embed_subject.weight[:subjects, None]
-        x = x + self.embed_frame(60.0 * torch.arange(frames, device=device)) + canvas
-        x = (x + self.embed_time(time_B)[:, None, None]).flatten(1, 2)
-        text_BLD = self.embed_text(context.hidden_BLD.to(x.dtype))
-        x = self.layers(x, text_BLD, memory_key_padding_mask=~context.mask_BL)
-        return self.to_layout(x).unflatten(1, (subjects, frames))
+    def evidence(self, context: Context, video: StreamState | None, audio: StreamState | None) -> HiddenStates:
+        """All that a plan goes by, (B, L + E, D): the prompt, and what is given of the streams."""
+        text_BLD = self.embed_text(context.hidden_BLD.to(self.embed_token.dtype))
+        parts = [HiddenStates(text_BLD, context.mask_BL)]
+        for look, state in ((self.see, video), (self.hear, audio)):
+            if state is not None and (found := look(state)) is not None:
+                parts.append(found)
+        return HiddenStates(torch.cat([p.hidden_BLD for p in parts], 1), torch.cat([p.mask_BL for p in parts], 1))
+
+    def forward(self, noisy_BSFK: Tensor, time_B: Tensor, aspect: float, evidence: HiddenStates) -> Tensor:
+        """The normalised layout that the noisy one, at time t, is seen to end at. aspect: width / height.
+
+        Raises ValueError for more latent frames than can be planned.
+        """
+        frames, most = noisy_BSFK.shape[2], self.config.frames
+        if frames > most:
+            raise ValueError(f"layouts are planned for up to {most} latent frames, not {frames}")
+        whole_BSFK = nn.functional.pad(noisy_BSFK, (0, 0, 0, most - frames))
+        parts = zip(self.embed, self.quantities, strict=True)
+        x = torch.stack([embed(whole_BSFK[..., part].flatten(2)) for embed, part in parts], dim=2)
+        canvas = torch.tensor([log(aspect), frames / most], device=x.device, dtype=x.dtype)
+        told_BD = self.embed_time(time_B) + self.embed_canvas(canvas)
+        x = (x + self.embed_token + told_BD[:, None, None]).flatten(1, 2)
+        x = self.layers(x, evidence.hidden_BLD.to(x.dtype), memory_key_padding_mask=~evidence.mask_BL)
+        x = x.unflatten(1, (noisy_BSFK.shape[1], len(self.quantities))).unbind(2)
+        out = [leave(each).unflatten(2, (most, -1)) for leave, each in zip(self.leave, x, strict=True)]
+        return torch.cat(out, dim=-1)[:, :, :frames]
 
     @torch.no_grad()
     def plan(
-        self, context: Context, frames: int, aspect: float, generators: Sequence[torch.Generator], steps: int = 24
+        self,
+        context: Context,
+        video: StreamState,
+        audio: StreamState | None,
+        shape: VideoShape,
+        generators: Sequence[torch.Generator],
+        steps: int = 24,
     ) -> Tensor:
-        """Layouts (B, S, F, K) of the prompts, settled.
+        """Layouts (B, S, F, K) of the prompts and of what the states hold, settled.
 
-        frames: latent ones. generators: one each, on the CPU. steps: of Euler.
+        shape: of the video. generators: one each, on the CPU. steps: of Euler. Raises ValueError for too many frames.
         """
-        size = self.config.subjects, frames, self.to_layout.out_features
-        device = context.hidden_BLD.device
+        size, device = (self.config.subjects, shape.latent_frames, len(self.scale_K)), context.hidden_BLD.device
+        evidence = self.evidence(context, video, audio)
         x = torch.stack([torch.randn(size, generator=each) for each in generators]).to(device, self.dtype)
         for step in range(steps):
-            time_B = torch.full((len(x),), step / steps, device=x.device)
-            x = x + (self(x, time_B, aspect, context) - x) / (steps - step)
+            time_B = torch.full((len(x),), step / steps, device=device)
+            x = x + (self(x, time_B, shape.width / shape.height, evidence) - x) / (steps - step)
         return self.settled(x.float() / self.scale_K.to(device).float() + self.middle_K.to(device).float())
 
     def settled(self, layout_BSFK: Tensor) -> Tensor:

@@ -282,8 +282,8 @@ class LatentSet:
         return seen(film, self.video_shape, self.bucket.window) if stream == "video" else heard(film, self.audio_shape)
 
     @property
-    def planned(self) -> bool:
-        """Whether clips like these have a layout before they are made: those of which nothing is to be seen yet."""
+    def is_unseen(self) -> bool:
+        """Whether nothing decides what is to be seen in such clips but the prompt."""
         return self.bucket.row is None or self.example(0).is_unseen
 
     def _layout(self, index: int) -> Tensor:

@@ -64,11 +64,6 @@ class TrainingPlan:
             "planner",
         )
 
-    @property
-    def planned(self) -> dict[Bucket, float]:
-        """Kinds of clips that layouts are planned for, and how often: the plain ones of the last stage."""
-        return {share.bucket: share.weight for share in self.stages[-1].shares if share.bucket.row is None}
-
     def latest(self, workdir: Path) -> str:
         """The furthest stage that has been trained in `workdir`; the very last where none has."""
         trained = [stage.name for stage in self.stages if (workdir / f"{stage.name}.pt").exists()]
@@ -143,11 +138,12 @@ def train(
         train_all(started, stages, processes)
     if "planner" in wanted:
         codecs, encoder = load_components(workdir)
+        last = plan.stages[-1]
         train_planner(
             workdir,
-            codecs.video,
             encoder,
-            plan.planned,
+            last.shares,
+            load_latents([last], workdir, codecs, seed, workers),
             minutes=budget["planner"],
             steps=steps,
             seed=seed,

@@ -1,54 +1,63 @@
-"""Training of the layout planner: read a prompt, say where everything will be.
+"""Training of the layout planner: read a prompt, look at what is given, say where everything will be.
 
-Nothing is rendered for it, so it sees more scenes in a minute than the transformer in an hour. It reads what the text
-encoder says at the end of all stages, and is therefore trained last.
+It learns from the transformer's cases and renders nothing. It reads what the text encoder says when the stages are over,
+and is therefore trained last.
 
-Legend: B batch, S subjects, F latent frames, K numbers of a layout.
+Legend: B batch, S subjects, F latent frames, K numbers of a layout, N tokens.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from openreels.codecs.video import VideoCodec
 from openreels.encoders.text import TextEncoder
 from openreels.flow.path import interpolate
 from openreels.media.folders import replaced_folder
 from openreels.models.layout import LayoutPlanner
 from openreels.nn.precision import autocast
-from openreels.training.latents import FPS, Bucket, clip_seed, example_of, moment_of, plain_film, scene_of
-from openreels.training.layouts import LAYOUT_CLASSES, SUBJECTS, layout_of
+from openreels.training.latents import Bucket, LatentSet
+from openreels.training.layouts import LAYOUT_CLASSES, SUBJECTS
 from openreels.training.loop import LoopConfig, Task, run
 from openreels.training.optimizers import muon_and_adamw
-from openreels.world import Film, random_caption
-from openreels.world.examples import ROWS, sample_example
+from openreels.training.stages import Share
+from openreels.types import StreamState
 
 __all__ = ["PlannerTask", "new_planner", "train_planner"]
 
-SCENES = 32_000  # of every kind of clip; each is told in other words whenever it is drawn
-SHARPEST = 0.15  # 1 - t, from which on the error counts no more
-ROW_SHARE = 0.25  # of steps on prompts of the task table
-EMPTY_SHARE = 0.05  # of prompts that say nothing
+SHARPEST = 0.25  # 1 - t, from which on the error counts no more
+BATCH = 96
+MOST_TOKENS = 8_000  # of what is given, in a step
+# Of plain clips nothing is given in half of the steps; in the others some of their own latents are, and the prompt is
+# often left out: what is there must be seen.
+PLAIN_GIVEN, UNTOLD, UNTOLD_GIVEN = 0.5, 0.05, 0.3
 
 
-def unseen_rows() -> tuple[str, ...]:
-    """Rows of the task table whose picture is a matter of the prompt alone."""
-    return tuple(row.name for row in ROWS.values() if row.has_picture and sample_example(row.name, 0).is_unseen)
+def new_planner(text_dim: int, video_channels: int, audio_channels: int) -> LayoutPlanner:
+    return LayoutPlanner(text_dim, video_channels, audio_channels, LAYOUT_CLASSES, SUBJECTS)
 
 
-def new_planner(text_dim: int) -> LayoutPlanner:
-    return LayoutPlanner(text_dim, LAYOUT_CLASSES, SUBJECTS)
+class Case(NamedTuple):
+    """What a step works on. order: of the planner's arguments."""
+
+    aspect: float
+    prompts: list[str]
+    video: StreamState
+    audio: StreamState | None
+    layout_BSFK: Tensor
+    noise_BSFK: Tensor
+    time_B: Tensor
 
 
 class PlannerTask(Task):
     """Flow matching over layouts: the squared error of where they are seen to end, which weighs more near the end.
 
-    buckets: kinds of clips and how often each is drawn.
+    shares: of which cases are drawn, as in a stage; their batches are the task's own.
     """
 
     name = "planner"
@@ -57,78 +66,90 @@ class PlannerTask(Task):
         self,
         planner: LayoutPlanner,
         encoder: TextEncoder,
-        codec: VideoCodec,
-        buckets: dict[Bucket, float],
-        batch: int = 128,
-        muon_lr: float = 0.02,
-        adamw_lr: float = 2e-3,
+        shares: Sequence[Share],
+        latents: Mapping[Bucket, LatentSet],
+        muon_lr: float = 0.01,
+        adamw_lr: float = 1e-3,
     ):
-        self.planner, self.encoder, self.codec, self.batch = planner, encoder, codec, batch
+        self.planner, self.encoder, self.latents = planner, encoder, latents
+        self.shares = [share for share in shares if "video" in share.bucket.streams]
+        self.weights = torch.tensor([share.weight for share in self.shares])
         self.modules = {"planner": planner}
         encoder.model.requires_grad_(False)
         self.optimizers = muon_and_adamw(self.modules.values(), muon_lr=muon_lr, adamw_lr=adamw_lr)
-        rows = unseen_rows()  # of clips as long as all of them can be
-        self.plain = list(buckets)
-        self.rows = [replace(bucket, row=row) for bucket in buckets for row in rows if bucket.frames == 33]
-        self.weights = torch.tensor(list(buckets.values()))
-        self.case = cache(self._case)
 
     @property
     def samples_per_step(self) -> int:
-        return self.batch
+        return BATCH
 
-    def _case(self, bucket: Bucket, number: int) -> tuple[Film, str | None, Tensor]:
-        """A film, its prompt where that is a matter of the row, and its layout."""
-        seed = clip_seed(7, bucket, number)
-        if bucket.row is None:
-            film, prompt = plain_film(scene_of(bucket, seed), moment_of(bucket, number)), None
-        else:
-            example = example_of(bucket, seed)
-            film, prompt = example.target, example.prompt
-        shape = self.codec.shape(bucket.frames, bucket.height, bucket.width, FPS)
-        return film, prompt, layout_of(film, shape)
-
-    def draw(self, step: int, generator: torch.Generator) -> tuple[float, list[str], Tensor, Tensor, Tensor]:
-        if self.rows and float(torch.rand((), generator=generator)) < ROW_SHARE:
-            bucket = self.rows[int(torch.randint(len(self.rows), (), generator=generator))]
-        else:
-            bucket = self.plain[int(torch.multinomial(self.weights, 1, generator=generator))]
-        numbers = torch.randint(SCENES, (self.batch,), generator=generator).tolist()
-        seeds = torch.randint(2**31, (self.batch,), generator=generator).tolist()
-        empty = (torch.rand(self.batch, generator=generator) < EMPTY_SHARE).tolist()
-        prompts, layouts = [], []
-        for number, seed, drop in zip(numbers, seeds, empty, strict=True):
-            film, prompt, layout_SFK = self.case(bucket, number)
-            told = random_caption(film.shots[0].scene, seed) if prompt is None else prompt
-            prompts.append("" if drop else told)
-            layouts.append(layout_SFK)
-        layout_BSFK = torch.stack(layouts)
+    def draw(self, step: int, generator: torch.Generator) -> Case:
+        data = self.latents[self.shares[int(torch.multinomial(self.weights, 1, generator=generator))].bucket]
+        given = float(torch.rand((), generator=generator)) < PLAIN_GIVEN if data.bucket.row is None else None
+        batch = BATCH
+        if given is not False:
+            example = data.blank("video", torch.zeros(1, dtype=torch.long))
+            batch = max(1, min(BATCH, MOST_TOKENS // (example.tokens + example.references)))
+        index = torch.randint(len(data), (batch,), generator=generator)
+        seeds = torch.randint(2**31, (batch,), generator=generator).tolist()
+        untold = (torch.rand(batch, generator=generator) < (UNTOLD_GIVEN if given else UNTOLD)).tolist()
+        prompts = [
+            "" if dropped else data.caption(i, seed)
+            for i, seed, dropped in zip(index.tolist(), seeds, untold, strict=True)
+        ]
+        video = data.blank("video", index)
+        audio = data.blank("audio", index) if "audio" in data.latents else None
+        if data.whole is not None or given:
+            whole = data.whole or ("video", "audio", None)[int(torch.randint(3, (), generator=generator))]
+            if whole == "video":
+                video = _whole(video, data.latents["video"][index])
+            elif whole == "audio" and audio is not None:
+                audio = _whole(audio, data.latents["audio"][index])
+            else:
+                video = _kept(video, data, index, generator)
+        layout_BSFK = torch.stack([data.layout(i) for i in index.tolist()])
         # A batch covers all times evenly.
-        order_B = torch.randperm(self.batch, generator=generator)
-        time_B = (order_B + torch.rand(self.batch, generator=generator)) / self.batch
+        time_B = (torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)) / batch
         noise_BSFK = torch.randn(layout_BSFK.shape, generator=generator)
-        return bucket.width / bucket.height, prompts, layout_BSFK, noise_BSFK, time_B
+        aspect = data.video_shape.width / data.video_shape.height
+        return Case(aspect, prompts, video, audio, layout_BSFK, noise_BSFK, time_B)
 
-    def loss(self, drawn: tuple[float, list[str], Tensor, Tensor, Tensor]) -> tuple[Tensor, dict[str, float | Tensor]]:
-        aspect, prompts, *tensors = drawn
+    def loss(self, drawn: Case) -> tuple[Tensor, dict[str, float | Tensor]]:
         device = self.planner.device
-        layout_BSFK, noise_BSFK, time_B = (tensor.to(device) for tensor in tensors)
-        context = self.encoder.encode(prompts, device)
+        layout_BSFK, noise_BSFK, time_B = (each.to(device) for each in drawn[-3:])
+        video, audio = (None if state is None else state.to(device) for state in (drawn.video, drawn.audio))
+        context = self.encoder.encode(drawn.prompts, device)
         data_BSFK = self.planner.normalised(layout_BSFK)
         with autocast(device):
             noisy_BNK = interpolate(data_BSFK.flatten(1, 2), noise_BSFK.flatten(1, 2), time_B)
-            found_BSFK = self.planner(noisy_BNK.view_as(data_BSFK), time_B, aspect, context)
+            evidence = self.planner.evidence(context, video, audio)
+            found_BSFK = self.planner(noisy_BNK.view_as(data_BSFK), time_B, drawn.aspect, evidence)
         error_B = (found_BSFK.float() - data_BSFK).square().mean((1, 2, 3))
         loss = (error_B / (1 - time_B).clamp(min=SHARPEST) ** 2).mean()
         shown_B = error_B.detach()
         return loss, {"early": shown_B[time_B < 0.2].mean(), "late": shown_B[time_B > 0.8].mean()}
 
 
+def _whole(state: StreamState, latents_BNC: Tensor) -> StreamState:
+    return replace(state, noisy_BNC=latents_BNC.float(), time_B=torch.ones_like(state.time_B))
+
+
+def _kept(state: StreamState, data: LatentSet, index: Tensor, generator: torch.Generator) -> StreamState:
+    """With some latent frames of the clips kept: the first ones, or any."""
+    frames = data.video_shape.latent_frames
+    kept_F = torch.zeros(frames)
+    if float(torch.rand((), generator=generator)) < 0.5:
+        kept_F[: 1 + int(torch.randint(min(frames, 4), (), generator=generator))] = 1.0
+    else:
+        kept_F[torch.randint(frames, (2,), generator=generator)] = 1.0
+    mask_BN1 = kept_F.repeat_interleave(state.tokens // frames)[None, :, None].expand(len(index), -1, 1)
+    return replace(state, given_BNC=data.latents["video"][index].float() * mask_BN1, mask_BN1=mask_BN1)
+
+
 def train_planner(
     workdir: Path,
-    codec: VideoCodec,
     encoder: TextEncoder,
-    buckets: dict[Bucket, float],
+    shares: Sequence[Share],
+    latents: Mapping[Bucket, LatentSet],
     *,
     minutes: float | None = None,
     steps: int | None = None,
@@ -137,11 +158,12 @@ def train_planner(
 ) -> LayoutPlanner:
     """Train (or go on training, with what was brought there) and save `planner` to `workdir`."""
     torch.manual_seed(seed)
-    brought = workdir / "planner"
-    planner = LayoutPlanner.from_pretrained(brought) if brought.is_dir() else new_planner(encoder.width)
+    brought, some = workdir / "planner", next(data for data in latents.values() if "audio" in data.latents)
+    channels = some.video_shape.latent_channels, some.audio_shape.latent_channels
+    planner = LayoutPlanner.from_pretrained(brought) if brought.is_dir() else new_planner(encoder.width, *channels)
     planner.to(device)
     encoder.model.to(device)
-    task = PlannerTask(planner, encoder, codec, buckets)
+    task = PlannerTask(planner, encoder, shares, latents)
     run(task, LoopConfig(workdir, seed, steps, minutes, device=device))
     with replaced_folder(workdir / "planner") as part:
         planner.save_pretrained(part)

@@ -85,7 +85,8 @@ class Stage:
     text_rate: of the text encoder's learning rates, against the others'; small where frozen parts read its text too.
     starts_from: part -> the stage whose weights it starts with (none: freshly initialised).
     minutes_share: of a run's wall-clock budget. text_dropout, cross_dropout: share of samples without prompt / tie.
-    reference_dropout, layout_dropout: share of steps without references, and without layouts.
+    reference_dropout, layout_dropout: share of steps without references, and without layouts. layout_dropout_given: the
+    same where something of the picture or all of the sound is given, in which a place can be seen or heard too.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Stage:
     cross_dropout: float = 0.1
     reference_dropout: float = 0.05
     layout_dropout: float = 0.1
+    layout_dropout_given: float = 0.4
     audio_weight: float = 1.0
     decay: float = 0.4
 
@@ -188,7 +190,7 @@ class StageTask(Task):
         self.cumulative = (weights / weights.sum()).cumsum(0)
 
     def _reached(self, name: str) -> bool:
-        """Whether this stage's graph uses a part at all (an unused weight must not decay): sound alone has no layout."""
+        """Whether this stage uses a part at all (an unused weight must not decay): sound alone has no layout."""
         listens = "video_from_audio" not in name or "video" in self.stage.learns
         return listens and (".embed_layout." not in name or "video" in self.stage.streams)
 
@@ -204,7 +206,7 @@ class StageTask(Task):
         share = self.stage.shares[min(int((self.cumulative < choice).sum()), len(self.stage.shares) - 1)]
         length = int(torch.randint(LENGTHS, (), generator=shared))
         referred = float(torch.rand((), generator=shared)) >= self.stage.reference_dropout
-        told = float(torch.rand((), generator=shared)) >= self.stage.layout_dropout
+        told = float(torch.rand((), generator=shared))
         streams = self.stage.streams_of(share)
         data = self.latents[share.bucket]
         index, texts = self._clips_and_captions(data, share.batch, length, generator)
@@ -221,8 +223,9 @@ class StageTask(Task):
         if "audio" in streams:
             blank = data.blank("audio", index, referred)
             audio = on_path(blank, data.latents["audio"][index].float(), t_audio_B, generator)
-        if told and video is not None and self.model.config.layout_classes is not None and data.planned:
-            video, audio = _with_layouts(data, index, video, audio)
+        untold = self.stage.layout_dropout if data.is_unseen else self.stage.layout_dropout_given
+        if told >= untold and video is not None and self.model.config.layout_classes is not None:
+            video, audio = self._with_layouts(data, index, video, audio, generator)
         attributes_BS = None
         if self.heads is not None and share.bucket.row is None:
             attributes_BS = torch.tensor([scene_attributes(data.scene(i)) for i in index.tolist()])
@@ -277,6 +280,23 @@ class StageTask(Task):
                 shown[f"{name} named"] = right
         return loss, shown
 
+    def _with_layouts(
+        self, data: LatentSet, index: Tensor, video: OnPath, audio: OnPath | None, generator: torch.Generator
+    ) -> tuple[OnPath, OnPath | None]:
+        """The streams of the clips `index`, told where everything is; of those of which one is given whole, some are
+        not: what goes with a sound or a picture must also be found there."""
+        layout_BSFK = torch.stack([data.layout(i) for i in index.tolist()])
+        untold_B = torch.rand(len(index), generator=generator) < self.stage.layout_dropout_given
+        for stream in (video, audio):
+            if stream is not None:
+                layout_BSFK = layout_BSFK * ~((stream.state.time_B == 1) & untold_B)[:, None, None, None]
+        seen = replace(video.state, layout_BNK=seen_layout(layout_BSFK, data.video_shape))
+        video = video._replace(state=seen)
+        if audio is None:
+            return video, None
+        heard = replace(audio.state, layout_BNK=heard_layout(layout_BSFK, audio.state.tokens))
+        return video, audio._replace(state=heard)
+
     def _times(self, data: LatentSet, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """As the stage draws them; cases in which one stream is given whole are about that one being given."""
         if data.whole is None:
@@ -301,21 +321,6 @@ class StageTask(Task):
         chosen = tokens.argsort(stable=True)[length * batch : (length + 1) * batch]
         empty = (torch.rand(batch, generator=generator) < self.stage.text_dropout).tolist()
         return index[chosen], ["" if drop else texts[i] for i, drop in zip(chosen.tolist(), empty, strict=True)]
-
-
-def _with_layouts(data: LatentSet, index: Tensor, video: OnPath, audio: OnPath | None) -> tuple[OnPath, OnPath | None]:
-    """The streams of the clips `index`, told where everything is: except those of which a stream is given whole. What
-    goes with a given sound or picture follows that, and no plan that was made without it."""
-    layout_BSFK = torch.stack([data.layout(i) for i in index.tolist()])
-    for stream in (video, audio):
-        if stream is not None:
-            layout_BSFK = layout_BSFK * (stream.state.time_B < 1)[:, None, None, None]
-    seen = replace(video.state, layout_BNK=seen_layout(layout_BSFK, data.video_shape))
-    video = video._replace(state=seen)
-    if audio is None:
-        return video, None
-    heard = replace(audio.state, layout_BNK=heard_layout(layout_BSFK, audio.state.tokens))
-    return video, audio._replace(state=heard)
 
 
 def on_path(blank: StreamState, data: Tensor, time_B: Tensor, generator: torch.Generator) -> OnPath:

@@ -158,7 +158,7 @@ def _stacked(name: str, truths: Sequence[OnPath | None]) -> OnPath | None:
     batched = {
         field.name: torch.cat([getattr(state, field.name) for state in states])
         for field in fields(StreamState)
-        if "_B" in field.name
+        if "_B" in field.name and getattr(states[0], field.name) is not None  # nobody has a layout here
     }
     return OnPath(replace(states[0], **batched), torch.cat([truth.target_BNC for truth in truths]))
 
