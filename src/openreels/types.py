@@ -157,7 +157,7 @@ class StreamState:
     positions_NP:   real-valued, in latent-frame units; P = 3 (frame, row, column) for video, 1 (frame) for audio.
     reference_BRC:  clean latents of reference tokens (R may be 0).
     reference_positions_RP: their positions; the frame index is negative: condition i of n sits at i - n.
-    layout_BNK:     what the tokens are told of where things are (`models/layout.py`); None: nothing.
+    layout_BNK:     what the tokens are told of where things are (`models/layout.py`); zeros, or None: nothing.
     """
 
     noisy_BNC: Tensor

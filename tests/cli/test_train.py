@@ -283,7 +283,7 @@ def tiny_recipe(monkeypatch) -> None:
         return SkyReelsV4Transformer(*sizes, modulation_rank=4, time_bias_slope=1.0)
 
     recipe = ModuleType("tiny_recipe")
-    recipe.plan = lambda: replace(pocket.tiny_plan(), transformer=transformer)
+    recipe.plan = lambda: replace(pocket.tiny_plan(), transformer=transformer, planner_minutes_share=None)
     recipe.export = pocket.export
     monkeypatch.setitem(sys.modules, "tiny_recipe", recipe)
     monkeypatch.setitem(RECIPES, "tiny", "tiny_recipe")

@@ -1,5 +1,6 @@
 """Guidance: the formula, from separate calls of a real (tiny) transformer. Legend: see flow/guidance.py."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from openreels.flow.guidance import Guidance
+from openreels.models.layout import heard_numbers, layout_numbers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -57,3 +59,18 @@ def test_more_guidance_goes_further_the_same_way(tiny, shaken, streams):
     first, second = (b - a for a, b in pairwise(v))
     assert_close(first, second, atol=1e-4, rtol=1e-3)
     assert first.abs().max() > 1e-3
+
+
+def test_a_layout_goes_with_the_prompt_and_not_with_the_negative_one(tiny):
+    model = tiny.shake(tiny.transformer(layout_classes=(2, 3)))
+    video, audio = tiny.video(), tiny.audio()
+    told = tuple(
+        replace(state, layout_BNK=torch.ones(2, state.tokens, count((2, 3)) + 1))
+        for state, count in ((video, layout_numbers), (audio, heard_numbers))
+    )
+    prompt, negative = tiny.context(), tiny.context(seed=9)
+    with torch.no_grad():
+        guided = Guidance(3.0, 1.0)(model, *told, prompt, negative)
+        with_layout, without = model(*told, prompt), model(video, audio, negative)
+    for velocity, plain, unprompted in zip(guided, with_layout, without, strict=True):
+        assert_close(velocity, plain + 2.0 * (plain - unprompted), atol=1e-4, rtol=1e-4)

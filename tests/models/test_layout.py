@@ -56,7 +56,7 @@ def test_every_token_is_told_the_way_to_the_subject(x, y, size):
     height, width = size
     shape = replace(SHAPE, height=height, width=width, latent_height=height // 16, latent_width=width // 16)
     told = seen_layout(layout({"x": x, "y": y}), shape).view(1, 3, height // 16, width // 16, -1)
-    assert told.shape[-1] == layout_numbers(SORTS)
+    assert told.shape[-1] == layout_numbers(SORTS) + 1 and (told[..., -1] == 1).all()
     for row in range(height // 16):
         for column in range(width // 16):
             # Pixels of the subject's middle and of the token's, in tokens of 16 pixels.
@@ -79,14 +79,16 @@ def test_nobody_is_told_of_whoever_is_not_there():
     both = layout(absent, {"x": 0.2, "y": 0.1, "kind": 2})
     assert torch.equal(seen_layout(both, SHAPE), seen_layout(alone, SHAPE))
     assert torch.equal(heard_layout(both, 9)[..., :6], heard_layout(alone, 9)[..., :6])
-    assert not seen_layout(layout(absent), SHAPE).any() and not heard_layout(layout(absent), 9).any()
+    assert not seen_layout(layout(absent), SHAPE)[..., :-1].any()
+    assert not heard_layout(layout(absent), 9)[..., :-1].any()
 
 
 def test_sound_is_told_of_touches_and_mouths_in_the_frames_around_it():
     one = {"x": 0.0, "y": 0.0, "kind": 1, "touch": {4: 1.0}}
     other = {"x": 0.3, "y": 0.0, "kind": 2, "mouth": {0: 0.25, 7: 0.5}}
     told = heard_layout(layout(one, other), 9)[0]
-    assert told.shape == (9, heard_numbers(SORTS))
+    assert told.shape == (9, heard_numbers(SORTS) + 1) and (told[:, -1] == 1).all()
+    told = told[:, :-1]
     mouth_A3, touch_A3 = told[:, 0:6:2], told[:, 1:6:2]
     assert [a for a in range(9) if touch_A3[a].any()] == [3, 4, 5]
     assert touch_A3[[3, 4, 5]].tolist() == [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
@@ -99,13 +101,14 @@ def test_other_numbers_of_audio_tokens_follow_the_clock():
     assert told[:, 3].nonzero().flatten().tolist() == [16, 17]
 
 
-def test_an_embedding_is_nothing_at_first_and_nothing_for_zeros():
+def test_an_embedding_is_nothing_at_first_and_nothing_where_nobody_is_told():
     embed = LayoutEmbedding(layout_numbers(SORTS), 8, ways=8)
-    told = torch.randn(2, 5, layout_numbers(SORTS))
+    told = torch.cat([torch.randn(2, 5, layout_numbers(SORTS)), torch.ones(2, 5, 1)], dim=-1)
     assert not embed(told).any()
     torch.nn.init.normal_(embed.mlp[-1].weight)
     torch.nn.init.normal_(embed.mlp[-1].bias)
-    told[1] = 0.0
+    told[0, 2, :-1] = 0.0  # it is told that nobody is there
+    told[1, :, -1] = 0.0
     assert embed(told)[0].all() and not embed(told)[1].any()
 
 
@@ -117,36 +120,94 @@ def context(batch: int = 2, tokens: int = 5) -> Context:
 
 
 @pytest.fixture
-def planner() -> LayoutPlanner:
+def planner(tiny) -> LayoutPlanner:
     torch.manual_seed(0)
-    return LayoutPlanner(16, SORTS, subjects=2, width=8, num_heads=2, num_layers=1).eval()
+    sizes = {"subjects": 2, "frames": 5, "width": 8, "num_heads": 2, "num_layers": 1}
+    return LayoutPlanner(16, 4, 3, SORTS, **sizes).eval()
 
 
 @torch.no_grad()
 def test_a_prediction_goes_by_everything(planner):
     torch.manual_seed(1)
     noisy, time = torch.randn(2, 2, 3, layout_numbers(SORTS)), torch.tensor([0.3, 0.3])
-    text = context()
+    text = planner.evidence(context(), None, None)
     found = planner(noisy, time, 1.0, text)
     assert found.shape == noisy.shape
     assert not torch.equal(planner(noisy, time + 0.3, 1.0, text), found)
     assert not torch.equal(planner(noisy, time, 2.0, text), found)
-    changed = replace(text, hidden_BLD=text.hidden_BLD + torch.eye(16)[0])
+    longer = torch.nn.functional.pad(noisy, (0, 0, 0, 1))
+    assert not torch.allclose(planner(longer, time, 1.0, text)[:, :, :3], found)
+    hidden = context().hidden_BLD
+    changed = planner.evidence(replace(context(), hidden_BLD=hidden + torch.eye(16)[0]), None, None)
     assert not torch.allclose(planner(noisy, time, 1.0, changed), found)
-    hidden = text.hidden_BLD.clone()
-    hidden[:, 3:] += 1.0  # padding
-    assert_close(planner(noisy, time, 1.0, replace(text, hidden_BLD=hidden)), found)
+    padding = torch.cat([hidden[:, :3], hidden[:, 3:] + 1.0], dim=1)
+    same = planner.evidence(replace(context(), hidden_BLD=padding), None, None)
+    assert_close(planner(noisy, time, 1.0, same), found)
     assert not torch.allclose(planner(noisy.flip(1), time, 1.0, text).flip(1), found)  # subjects have an order
     assert not torch.allclose(planner(noisy.flip(2), time, 1.0, text).flip(2), found)  # and frames
+    with pytest.raises(ValueError, match="up to 5 latent frames, not 6"):
+        planner(torch.randn(2, 2, 6, layout_numbers(SORTS)), time, 1.0, text)
 
 
-def test_a_plan_is_settled_and_a_matter_of_its_own_seed(planner):
-    def plan(*seeds):
-        return planner.plan(context(len(seeds)), 3, 1.5, [torch.Generator().manual_seed(s) for s in seeds], steps=4)
+def kept(tiny, state, seed: int = 5):
+    """The state with its first four tokens given."""
+    mask_BN1 = torch.zeros_like(state.mask_BN1)
+    mask_BN1[:, :4] = 1.0
+    return replace(state, given_BNC=tiny.noise(*state.given_BNC.shape, seed=seed), mask_BN1=mask_BN1)
 
-    found = plan(1, 2)
+
+@torch.no_grad()
+def test_a_planner_looks_at_what_is_given_and_at_nothing_else(planner, tiny):
+    torch.manual_seed(1)
+    noisy, time = torch.randn(2, 2, 3, layout_numbers(SORTS)), torch.tensor([0.3, 0.3])
+
+    def planned(video=None, audio=None):
+        return planner(noisy, time, 1.0, planner.evidence(context(), video, audio))
+
+    nothing = planned()
+    assert torch.equal(planned(tiny.video(seed=1), tiny.audio(seed=2)), nothing)  # noise is no evidence
+    whole = torch.ones(2)
+    for look in (
+        lambda seed: {"video": tiny.with_references(tiny.video(), seed=seed)},
+        lambda seed: {"audio": tiny.with_references(tiny.audio(), seed=seed)},
+        lambda seed: {"video": kept(tiny, tiny.video(), seed)},
+        lambda seed: {"video": replace(tiny.video(seed=seed), time_B=whole)},
+        lambda seed: {"audio": replace(tiny.audio(seed=seed), time_B=whole)},
+    ):
+        one, other = planned(**look(5)), planned(**look(6))
+        assert not torch.allclose(one, nothing) and not torch.allclose(one, other)
+    # Where the mask is 0 nothing shows; when a thing is seen, and how much of it, matters.
+    state = kept(tiny, tiny.video())
+    hidden = state.given_BNC.clone()
+    hidden[:, 4:] += 1.0
+    assert torch.equal(planned(replace(state, given_BNC=hidden)), planned(state))
+    later = replace(state, positions_NP=state.positions_NP + 1.0)
+    assert not torch.allclose(planned(later), planned(state))
+    assert not torch.allclose(planned(replace(state, mask_BN1=state.mask_BN1 / 2)), planned(state))
+    # Samples of a batch are given different things, or nothing.
+    half = replace(state, mask_BN1=state.mask_BN1 * torch.tensor([1.0, 0.0])[:, None, None])
+    assert_close(planned(half)[0], planned(state)[0])
+    assert_close(planned(half)[1], nothing[1])
+
+
+@torch.no_grad()
+def test_several_layouts_with_one_evidence_do_not_see_each_other(planner):
+    torch.manual_seed(1)
+    noisy, time = torch.randn(4, 2, 3, layout_numbers(SORTS)), torch.tensor([0.1, 0.9, 0.4, 0.2])
+    evidence = planner.evidence(context(), None, None)
+    twice = evidence.rows(torch.tensor([0, 0, 1, 1]))
+    assert_close(planner(noisy, time, 1.0, evidence), planner(noisy, time, 1.0, twice))
+
+
+def planned(planner, tiny, *seeds, steps: int = 4):
+    shape, draws = replace(SHAPE, width=96), [torch.Generator().manual_seed(seed) for seed in seeds]
+    return planner.plan(context(len(seeds)), tiny.video(len(seeds)), None, shape, draws, steps=steps)
+
+
+def test_a_plan_is_settled_and_a_matter_of_its_own_seed(planner, tiny):
+    found = planned(planner, tiny, 1, 2)
     assert found.shape == (2, 2, 3, layout_numbers(SORTS))
-    assert_close(plan(2, 2)[1], found[1])
+    assert_close(planned(planner, tiny, 2, 2)[1], found[1])
     assert not torch.equal(found[0], found[1])
     assert set(found[..., THERE].unique().tolist()) <= {0.0, 1.0}
     assert (found[..., MOUTH].min() >= 0) and (found[..., TOUCH].max() <= 1) and (found[..., RADIUS] >= 0).all()
@@ -157,14 +218,13 @@ def test_a_plan_is_settled_and_a_matter_of_its_own_seed(planner):
 
 
 @torch.no_grad()
-def test_a_planner_that_knows_the_layout_plans_it(planner, monkeypatch):
+def test_a_planner_that_knows_the_layout_plans_it(planner, tiny, monkeypatch):
     """Sampling goes where the prediction points, in the numbers' own units."""
     true = layout({"x": 0.2, "y": -0.1, "kind": 1, "touch": {3: 1.0}}, {"x": -0.3, "y": 0.3, "kind": 2})
     true[..., TURN.start : TURN.start + 4] = 1.0
     true[..., CLASSES + 3] = 1.0
     monkeypatch.setattr(planner, "forward", lambda *_: planner.normalised(true))
-    found = planner.plan(context(1), 3, 1.0, [torch.Generator().manual_seed(0)], steps=5)
-    assert_close(found, true, atol=1e-5, rtol=1e-5)
+    assert_close(planned(planner, tiny, 0, steps=5), true, atol=1e-5, rtol=1e-5)
 
 
 def test_models_share_all_but_what_hears_of_layouts():

@@ -323,7 +323,8 @@ def test_gaussian_skip_is_the_best_linear_guess_and_scales_what_is_left(tiny, t)
 
 
 def told(tiny, state, numbers: int, seed: int = 8):
-    return replace(state, layout_BNK=tiny.noise(2, state.tokens, numbers, seed=seed))
+    numbers_BNK = tiny.noise(2, state.tokens, numbers, seed=seed)
+    return replace(state, layout_BNK=torch.nn.functional.pad(numbers_BNK, (0, 1), value=1.0))
 
 
 @torch.no_grad()
@@ -335,7 +336,7 @@ def test_both_streams_go_by_what_they_are_told(tiny, references):
     seen, heard = told(tiny, video, layout_numbers((2, 3))), told(tiny, audio, heard_numbers((2, 3)))
     assert differs(model(seen, None, tiny.context())[0], model(video, None, tiny.context())[0])
     assert differs(model(None, heard, tiny.context())[1], model(None, audio, tiny.context())[1])
-    # A sample whose numbers are all 0 is told nothing, whatever the others of its batch are told.
+    # A sample of zeros is told nothing, whatever the others of its batch are told.
     half = [replace(s, layout_BNK=s.layout_BNK * torch.tensor([1.0, 0.0])[:, None, None]) for s in (seen, heard)]
     for velocity, same in zip(model(*half, tiny.context()), without, strict=True):
         assert differs(velocity[0], same[0])

@@ -165,7 +165,10 @@ def train(
         tell_interrupted(stop, export)
         return
     if export is not None:
-        chosen.export(plan, workdir, export)
+        try:
+            chosen.export(plan, workdir, export)
+        except ValueError as error:
+            raise Mistake(f"--export: {error}") from error
         print(f"{export}: weights written")
 
 
@@ -185,10 +188,11 @@ def check_parts(
     if part is not None and part not in plan.parts:
         raise Mistake(f"--part must be one of {', '.join(plan.parts)}, not {part!r}")
     stages = {stage.name: stage for stage in plan.stages}
+    on_frozen = [name for name in plan.parts if name in stages or name == "planner"]
     frozen = [name for names in FROZEN.values() for name in names]
     if start_from is not None:
-        if not (to_train and part in stages):
-            raise Mistake(f"--start-from needs a budget and --part with one of {', '.join(stages)}")
+        if not (to_train and part in on_frozen):
+            raise Mistake(f"--start-from needs a budget and --part with one of {', '.join(on_frozen)}")
         if not all((start_from / name).is_dir() for name in (*frozen, "transformer")):
             raise Mistake(f"--start-from must be a folder of exported weights, not {str(start_from)!r}")
     if to_train and part is None:
@@ -196,10 +200,11 @@ def check_parts(
 
     needs: set[str] = set()
     if start_from is None and not (workdir / START).is_dir():
-        needs = {*FROZEN} if to_export or part == "latents" or part in stages else set()
+        needs = set() if part in FROZEN and not to_export else {*FROZEN}
         needs |= {*stages[part].starts_from.values()} if to_train and part in stages else set()
-    if to_export:
-        needs.add(part if part in stages else plan.latest(workdir))
+        needs |= {plan.latest(workdir)} if to_export and part not in stages else set()
+    if to_export and part in stages:
+        needs.add(part)
     if to_train:
         needs.discard(part)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from zlib import crc32
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -41,6 +42,15 @@ class TextEncoder:
     @property
     def width(self) -> int:
         return self.model.config.d_model
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever its weights do, as they are written in bfloat16."""
+        total = 0
+        for parameter in self.model.parameters():
+            rounded = parameter.detach().to("cpu", torch.bfloat16).view(torch.int16)
+            total = crc32(rounded.numpy().tobytes(), total)
+        return f"{total:08x}"
 
     def tokenize(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Token numbers and mask, int64 (B, L); prompts beyond `max_tokens` are cut (a pocket caption has under 80)."""

@@ -6,7 +6,7 @@ Legend: B batch, N tokens, C channels, L text tokens.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,10 +26,18 @@ def stack_states(state: StreamState | None, copies: int) -> StreamState | None:
     return state.rows(torch.arange(state.noisy_BNC.shape[0], device=state.noisy_BNC.device).repeat(copies))
 
 
+def _told(state: StreamState | None, told_B: Tensor) -> StreamState | None:
+    """With its layout where `told_B` is 1, and none where it is 0."""
+    if state is None or state.layout_BNK is None:
+        return state
+    return replace(state, layout_BNK=state.layout_BNK * told_B[:, None, None])
+
+
 @dataclass(frozen=True)
 class Guidance:
     """v = v(prompt) + (text - 1) [v(prompt) - v(negative)] + (cross_modal - 1) [v(prompt) - v(streams apart)].
 
+    A layout was planned for the prompt: with the negative prompt nobody is told of it.
     text: classifier-free guidance scale, 1 = off. cross_modal: strength of the tie between sound and picture, 1 = off;
     it costs nothing where only one stream is present.
     """
@@ -42,17 +50,16 @@ class Guidance:
     ) -> Velocities:
         """One guided velocity per stream; the predictions run as one batch."""
         joint = video is not None and audio is not None
-        rows = [(prompt, 1.0)]
+        rows = [(prompt, 1.0, 1.0)]
         if self.text != 1:
-            rows.append((negative, 1.0))
+            rows.append((negative, 1.0, 0.0))
         if self.cross_modal != 1 and joint:
-            rows.append((prompt, 0.0))
-        context = Context.stack([context for context, _ in rows])
-        batch = prompt.hidden_BLD.shape[0]
-        tie_B = torch.tensor([tie for _, tie in rows]).repeat_interleave(batch).to(prompt.hidden_BLD.device)
-        predictions = model(
-            stack_states(video, len(rows)), stack_states(audio, len(rows)), context, tie_B if joint else None
-        )
+            rows.append((prompt, 0.0, 1.0))
+        contexts, ties, told = zip(*rows, strict=True)
+        batch, device = prompt.hidden_BLD.shape[0], prompt.hidden_BLD.device
+        tie_B, told_B = (torch.tensor(each).repeat_interleave(batch).to(device) for each in (ties, told))
+        states = (_told(stack_states(state, len(rows)), told_B) for state in (video, audio))
+        predictions = model(*states, Context.stack(contexts), tie_B if joint else None)
 
         def combine(velocity: Tensor | None) -> Tensor | None:
             if velocity is None:

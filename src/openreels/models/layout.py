@@ -11,8 +11,8 @@ middle (short sides of the picture, from its middle, y down), cosine and sine of
 (0..1), whether it touches something (0..1). Then whether it is there (0 or 1), its radius (short sides), and its
 classes (one 1 each): what kind of thing, which colour.
 
-Legend: B batch, S subjects, F latent frames, Y X rows and columns, K numbers, N video tokens, A audio tokens, T frames,
-D width, L text tokens.
+Legend: B batch, S subjects, F latent frames, M moments of one, Y X rows and columns, K numbers, W ways, N video tokens,
+A audio tokens, O frames around one, T frames, E tokens of what is given, C latent channels, D width, L text tokens.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from math import log, pi
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from openreels.nn.linear import ZeroLinear
@@ -82,24 +83,25 @@ def shared_weights(theirs: Mapping[str, Sequence[int]], ours: Mapping[str, Seque
 
 
 def seen_layout(layout_BSFK: Tensor, shape: VideoShape) -> Tensor:
-    """What every video token is told, (B, N, K): the numbers of the subject nearest to it, whose places are ways there
-    from the token's middle, in tokens. Zeros where nobody is."""
+    """What every video token is told, (B, N, K + 1): the numbers of the subject nearest to it, whose places are ways
+    there from the token's middle, in tokens; zeros where nobody is. Last a 1: it is told."""
     token = shape.height / shape.latent_height / min(shape.height, shape.width)
     sizes = shape.latent_height, shape.latent_width
     row_Y, column_X = ((torch.arange(n, device=layout_BSFK.device) + 0.5 - n / 2) * token for n in sizes)
-    layout_BSFYXK = layout_BSFK[:, :, :, None, None].expand(-1, -1, -1, *sizes, -1)
-    way_x = (layout_BSFYXK[..., X] - column_X[:, None]) / token
-    way_y = (layout_BSFYXK[..., Y] - row_Y[:, None, None]) / token
-    beyond_BSFYX = torch.hypot(way_x.mean(-1), way_y.mean(-1)) - layout_BSFYXK[..., RADIUS] / token
-    nearest = beyond_BSFYX.where(layout_BSFYXK[..., THERE] > 0.5, torch.inf).argmin(1, keepdim=True)
-    told = torch.cat([way_x.clamp(-FAR, FAR), way_y.clamp(-FAR, FAR), layout_BSFYXK[..., WAYS:]], dim=-1)
-    told = told.gather(1, nearest[..., None].expand(-1, -1, -1, -1, -1, told.shape[-1])).squeeze(1)
-    return (told * (told[..., THERE, None] > 0.5)).flatten(1, 3)
+    each_BSFYXK = layout_BSFK[:, :, :, None, None].expand(-1, -1, -1, *sizes, -1)
+    right_BSFYXM = (each_BSFYXK[..., X] - column_X[:, None]) / token
+    down_BSFYXM = (each_BSFYXK[..., Y] - row_Y[:, None, None]) / token
+    distance_BSFYX = torch.hypot(right_BSFYXM.mean(-1), down_BSFYXM.mean(-1))
+    beyond_BSFYX = (distance_BSFYX - each_BSFYXK[..., RADIUS] / token).where(each_BSFYXK[..., THERE] > 0.5, torch.inf)
+    ways = [way_BSFYXM.clamp(-FAR, FAR) for way_BSFYXM in (right_BSFYXM, down_BSFYXM)]
+    told_BFYXK = _of_one(torch.cat([*ways, each_BSFYXK[..., WAYS:]], dim=-1), beyond_BSFYX.argmin(1))
+    told_BFYXK = told_BFYXK * (told_BFYXK[..., THERE, None] > 0.5)
+    return _marked(told_BFYXK.flatten(1, 3))
 
 
 def heard_layout(layout_BSFK: Tensor, tokens: int) -> Tensor:
-    """What every audio token is told, (B, A, K'): mouth and touch, at the frames around its moment, of the subject that
-    has most to be heard of there, and that subject's classes."""
+    """What every audio token is told, (B, A, K' + 1): mouth and touch, at the frames around its moment, of the subject
+    that has most to be heard of there, and that subject's classes. Last a 1: it is told."""
     subjects_BSFK = layout_BSFK * (layout_BSFK[..., THERE, None] > 0.5)
     events_BSFM2 = torch.stack([subjects_BSFK[..., MOUTH], subjects_BSFK[..., TOUCH]], dim=-1)
     events_BST2 = torch.cat([events_BSFM2[:, :, 0, -1:], events_BSFM2[:, :, 1:].flatten(2, 3)], dim=2)
@@ -108,16 +110,25 @@ def heard_layout(layout_BSFK: Tensor, tokens: int) -> Tensor:
     near_AO = (middle_A[:, None] + torch.tensor(NEARBY, device=device)).clamp(0, frames - 1)
     near_BSAO2 = events_BST2[:, :, near_AO]
     latent_A = (middle_A.clamp(0, frames - 1) + MOMENTS - 1) // MOMENTS
-    told = torch.cat([near_BSAO2.flatten(3), subjects_BSFK[:, :, latent_A, CLASSES:]], dim=-1)
-    loudest_B1A = near_BSAO2.sum((-1, -2)).argmax(1, keepdim=True)
-    return told.gather(1, loudest_B1A[..., None].expand(-1, -1, -1, told.shape[-1])).squeeze(1)
+    each_BSAK = torch.cat([near_BSAO2.flatten(3), subjects_BSFK[:, :, latent_A, CLASSES:]], dim=-1)
+    return _marked(_of_one(each_BSAK, near_BSAO2.sum((-1, -2)).argmax(1)))
+
+
+def _of_one(each_BSXK: Tensor, index_BX: Tensor) -> Tensor:
+    """The numbers of one subject at every place X, of any axes."""
+    index_B1X1 = index_BX[:, None, ..., None]
+    return each_BSXK.gather(1, index_B1X1.expand(*index_B1X1.shape[:-1], each_BSXK.shape[-1])).squeeze(1)
+
+
+def _marked(told_BNK: Tensor) -> Tensor:
+    return nn.functional.pad(told_BNK, (0, 1), value=1.0)
 
 
 class LayoutEmbedding(nn.Module):
-    """(B, N, K) -> (B, N, D), nothing at first, and nothing for a sample of which all numbers are 0.
+    """What tokens are told (B, N, K + 1) -> (B, N, D): nothing at first, and nothing where the last number is 0.
 
-    ways: of the numbers, those at the beginning that are ways to somewhere: a shape's edge is a matter of pixels, so
-    their sines go in too.
+    numbers: K. ways: of these, the ones at the beginning that are ways to somewhere: a shape's edge is a matter of
+    pixels, so their sines go in too.
     """
 
     def __init__(self, numbers: int, dim: int, ways: int = 0, octaves: int = 3):
@@ -127,10 +138,11 @@ class LayoutEmbedding(nn.Module):
         self.mlp = nn.Sequential(entering, nn.SiLU(), nn.Linear(dim, dim), nn.SiLU(), ZeroLinear(dim, dim))
 
     def forward(self, layout_BNK: Tensor) -> Tensor:
-        phases = [pi * 2.0**octave * layout_BNK[..., : self.ways] for octave in range(self.octaves)]
-        waves = [wave for phase in phases for wave in (phase.sin(), phase.cos())]
-        told_B11 = (layout_BNK != 0).any(-1, keepdim=True).any(-2, keepdim=True)
-        return self.mlp(torch.cat([layout_BNK, *waves], dim=-1).to(self.mlp[0].weight.dtype)) * told_B11
+        numbers_BNK, is_told_BN1 = layout_BNK[..., :-1], layout_BNK[..., -1:]
+        phases = [pi * 2.0**octave * numbers_BNK[..., : self.ways] for octave in range(self.octaves)]
+        waves = [wave for phase_BNW in phases for wave in (phase_BNW.sin(), phase_BNW.cos())]
+        dtype = self.mlp[0].weight.dtype
+        return self.mlp(torch.cat([numbers_BNK, *waves], dim=-1).to(dtype)) * is_told_BN1.to(dtype)
 
 
 class Evidence(nn.Module):
@@ -177,7 +189,8 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
     linear layer and not of agreement among frames.
 
     text_dim: of the context. video_channels, audio_channels: of the latents. classes: how many there are of every sort.
-    subjects, frames: at most so many are planned, latent ones.
+    subjects, frames: at most so many are planned, latent ones. reads: fingerprint of the text encoder whose hidden
+    states it has learnt to read; None: of any.
     """
 
     @register_to_config
@@ -192,6 +205,7 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         width: int = 160,
         num_heads: int = 5,
         num_layers: int = 5,
+        reads: str | None = None,
     ):
         super().__init__()
         numbers = layout_numbers(classes)
@@ -218,6 +232,7 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         self.register_buffer("scale_K", scale, persistent=False)
 
     def normalised(self, layout_BSFK: Tensor) -> Tensor:
+        """Of about unit variance, (B, S, F, K)."""
         return (layout_BSFK - self.middle_K) * self.scale_K
 
     def evidence(self, context: Context, video: StreamState | None, audio: StreamState | None) -> HiddenStates:
@@ -232,7 +247,8 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
     def forward(self, noisy_BSFK: Tensor, time_B: Tensor, aspect: float, evidence: HiddenStates) -> Tensor:
         """The normalised layout that the noisy one, at time t, is seen to end at. aspect: width / height.
 
-        Raises ValueError for more latent frames than can be planned.
+        evidence: of B samples; or of fewer, each of which goes with as many noisy layouts, one after the other. Raises
+        ValueError for more latent frames than can be planned.
         """
         frames, most = noisy_BSFK.shape[2], self.config.frames
         if frames > most:
@@ -243,11 +259,20 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         canvas = torch.tensor([log(aspect), frames / most], device=x.device, dtype=x.dtype)
         told_BD = self.embed_time(time_B) + self.embed_canvas(canvas)
         x = (x + self.embed_token + told_BD[:, None, None]).flatten(1, 2)
-        x = self.layers(x, evidence.hidden_BLD.to(x.dtype), memory_key_padding_mask=~evidence.mask_BL)
-        x = x.unflatten(1, (noisy_BSFK.shape[1], len(self.quantities))).unbind(2)
+        # Layouts with the same evidence stand side by side and do not see each other: it is read once for all.
+        own, copies = x.shape[1], len(x) // len(evidence.hidden_BLD)
+        number = torch.arange(copies, device=x.device).repeat_interleave(own)
+        x = self.layers(
+            x.unflatten(0, (-1, copies)).flatten(1, 2),
+            evidence.hidden_BLD.to(x.dtype),
+            tgt_mask=None if copies == 1 else number[:, None] != number,
+            memory_key_padding_mask=~evidence.mask_BL,
+        )
+        x = x.unflatten(1, (copies, *noisy_BSFK.shape[1:2], len(self.quantities))).flatten(0, 1).unbind(2)
         out = [leave(each).unflatten(2, (most, -1)) for leave, each in zip(self.leave, x, strict=True)]
         return torch.cat(out, dim=-1)[:, :, :frames]
 
+    @apply_forward_hook  # offloading moves the weights
     @torch.no_grad()
     def plan(
         self,
@@ -258,7 +283,7 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         generators: Sequence[torch.Generator],
         steps: int = 24,
     ) -> Tensor:
-        """Layouts (B, S, F, K) of the prompts and of what the states hold, settled.
+        """Layouts (B, S, F, K) of the prompts and of what the states hold, settled; on the CPU.
 
         shape: of the video. generators: one each, on the CPU. steps: of Euler. Raises ValueError for too many frames.
         """
@@ -268,10 +293,11 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         for step in range(steps):
             time_B = torch.full((len(x),), step / steps, device=device)
             x = x + (self(x, time_B, shape.width / shape.height, evidence) - x) / (steps - step)
-        return self.settled(x.float() / self.scale_K.to(device).float() + self.middle_K.to(device).float())
+        # Who is there and what is a matter of thresholds: so decided in one place, on any device.
+        return self.settled(x.float().cpu() / self.scale_K.float().cpu() + self.middle_K.float().cpu())
 
     def settled(self, layout_BSFK: Tensor) -> Tensor:
-        """With what must be so: a subject is there or not, of one class of each sort; turns have length 1."""
+        """As it must be, (B, S, F, K): subjects are there or not, of one class of each sort; turns have length 1."""
         out = layout_BSFK.clone()
         cosine, sine = out[..., TURN].chunk(2, -1)
         length = torch.hypot(cosine, sine).clamp(min=1e-6)

@@ -27,10 +27,15 @@ def average(
     start, trained: whole models, the second trained on from the first. shares: component -> how far to go from start,
     0, to trained, 1; components that are not named are those of `trained`, and so is a layout embedding that it alone
     has. dtype: of all weights that are written.
-    Raises ValueError where the two are of different sizes, or `folder` holds something.
+    Raises ValueError where the two are of different parts or sizes, where a planner would read a text encoder that it
+    does not know, or where `folder` holds something.
     """
     before, after = (SkyReelsV4Pipeline.from_pretrained(each, dtype=torch.float32) for each in (start, trained))
+    if after.planner is not None and shares.get("text_encoder", 1.0) != 1.0:
+        raise ValueError(f"the planner of {trained} has learnt to read its text_encoder as it is: average that first")
     for name, share in shares.items():
+        if getattr(before, name) is None or getattr(after, name) is None:
+            raise ValueError(f"only one of {start} and {trained} has a {name}")
         old, new = (dict(getattr(model, name).named_parameters()) for model in (before, after))
         try:
             shared = shared_weights(*({key: p.shape for key, p in each.items()} for each in (old, new)))

@@ -103,11 +103,15 @@ def check_fit(
             raise ValueError(f"{name} gives {given} channels, and the transformer was made for {key} {wanted}")
     if planner is None:
         return
-    reads, ours, theirs = planner.config.text_dim, config.layout_classes, planner.config.classes
-    if reads != text.width:
-        raise ValueError(f"text_encoder gives {text.width} channels, and the planner was made for {reads}")
-    if ours is None or [*ours] != [*theirs]:
+    plans = planner.config
+    for key, (_, name, given) in widths.items():
+        if plans[key] != given:
+            raise ValueError(f"{name} gives {given} channels, and the planner was made for {key} {plans[key]}")
+    if config.layout_classes is None or [*config.layout_classes] != [*plans.classes]:
+        ours, theirs = config.layout_classes, plans.classes
         raise ValueError(f"the planner's layouts have {theirs} classes, and the transformer was made for {ours}")
+    if plans.reads is not None and plans.reads != text.fingerprint:
+        raise ValueError("the planner has learnt to read another text_encoder: train it anew for this one")
 
 
 def loading_dtypes(folder: Path, fast: torch.dtype) -> dict[str, torch.dtype]:

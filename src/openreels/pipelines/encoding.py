@@ -45,7 +45,8 @@ def load_encoding_parts(folder: Path, device: str = "cpu", tiling: bool | None =
     with torch.device("meta"):  # its sizes are needed to see that the parts fit, its weights are not
         transformer = SkyReelsV4Transformer.from_config(config)
     dtypes = loading_dtypes(folder, fastest_dtype(device))
-    pipeline = SkyReelsV4Pipeline.from_pretrained(folder, transformer=transformer, dtype=dtypes, local_files_only=True)
+    parts = {"transformer": transformer, "planner": None}
+    pipeline = SkyReelsV4Pipeline.from_pretrained(folder, **parts, dtype=dtypes, local_files_only=True)
     for part in (pipeline.video_vae, pipeline.audio_vae, pipeline.text_encoder):
         part.to(device)
     if (device != "cpu" if tiling is None else tiling) and hasattr(pipeline.video_vae, "use_tiling"):

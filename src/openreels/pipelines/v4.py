@@ -214,9 +214,10 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         """The states, told where everything will be."""
         draws = [torch.Generator().manual_seed(crc32(f"{seed}/layout".encode())) for seed in seeds]
         layout_BSFK = self.planner.plan(prompts, video, audio, shape, draws)
-        video = replace(video, layout_BNK=seen_layout(layout_BSFK, shape))
+        device = video.noisy_BNC.device
+        video = replace(video, layout_BNK=seen_layout(layout_BSFK, shape).to(device))
         if audio is not None:
-            audio = replace(audio, layout_BNK=heard_layout(layout_BSFK, audio.tokens))
+            audio = replace(audio, layout_BNK=heard_layout(layout_BSFK, audio.tokens).to(device))
         return video, audio
 
     def enable_parallel(self, context: int = 1) -> None:

@@ -27,7 +27,7 @@ CANVASES = {LANDSCAPE: (64, 96), WIDE: (64, 128), PORTRAIT: (96, 64), TALL: (128
 
 
 def transformer(video_channels: int = 32, audio_channels: int = 20, text_dim: int = 128) -> SkyReelsV4Transformer:
-    """9.4M parameters: width 192, two dual-stream and four single-stream layers in both towers."""
+    """9.6M parameters: width 192, two dual-stream and four single-stream layers in both towers."""
     return SkyReelsV4Transformer(
         video_channels=video_channels,
         audio_channels=audio_channels,
@@ -128,7 +128,7 @@ NAMING = 0.1  # see `Stage.naming`; tried in `everything` alone (docs/log.md)
 
 
 def plan() -> TrainingPlan:
-    """Codecs, text encoder, then eight stages of the transformer; the shares of the minutes sum to 1."""
+    """Codecs, text encoder, eight stages of the transformer, the planner; the shares of the minutes sum to 1."""
     stills = [Share(Bucket(1), 0.85, 96, STILL_SHARDS), *_other_aspects(1, 0.15, 64, 3)]
     reading = Stage(
         name="reading",
@@ -205,7 +205,7 @@ def plan() -> TrainingPlan:
             *_cases(("video",), 0.15, frames=5, shards=2),
             *_cases(("video",), 0.1),
         ],
-        minutes_share=0.2,
+        minutes_share=0.17,
         muon_lr=0.012,
         adamw_lr=0.002,
         text_rate=0.3,  # the sound's tower reads the same text, and hears nothing of this stage
@@ -222,7 +222,7 @@ def plan() -> TrainingPlan:
             *_cases(("video",), 0.06, frames=5, shards=2),
             *_cases(("video", "audio"), 0.32),
         ],
-        minutes_share=0.15,
+        minutes_share=0.13,
         muon_lr=0.009,
         times=replace(joint.times, clean_video=0.15),
         text_rate=0.3,
@@ -272,7 +272,10 @@ def _tiny_transformer(video_channels: int, audio_channels: int, text_dim: int) -
 
 
 def export(training_plan: TrainingPlan, workdir: Path, folder: Path) -> SkyReelsV4Pipeline:
-    """The furthest stage's averaged weights and the frozen parts: a diffusers folder in bfloat16, shards <= 16 MiB."""
+    """The furthest stage's averaged weights and the frozen parts: a diffusers folder in bfloat16, shards <= 16 MiB.
+
+    Raises ValueError where the planner has learnt to read another text encoder than that stage's.
+    """
     codecs, encoder = load_components(workdir)
     model = training_plan.transformer(
         codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width
@@ -282,6 +285,8 @@ def export(training_plan: TrainingPlan, workdir: Path, folder: Path) -> SkyReels
         model, replace(training_plan.stages[-1], starts_from=dict.fromkeys(("video", "audio", "cross"), last)), workdir
     )
     load_text(encoder, [last], workdir)
+    is_planned = model.config.layout_classes is not None and (workdir / "planner").is_dir()
+    planner = LayoutPlanner.from_pretrained(workdir / "planner") if is_planned else None
     pipeline = SkyReelsV4Pipeline(
         transformer=model,
         video_vae=codecs.video.vae,
@@ -289,7 +294,7 @@ def export(training_plan: TrainingPlan, workdir: Path, folder: Path) -> SkyReels
         vocoder=codecs.audio.vocoder,
         text_encoder=encoder.model,
         tokenizer=encoder.tokenizer,
-        planner=LayoutPlanner.from_pretrained(workdir / "planner") if (workdir / "planner").is_dir() else None,
+        planner=planner,
     )
     for module in pipeline.components.values():
         for parameter in module.parameters() if isinstance(module, torch.nn.Module) else ():

@@ -37,7 +37,6 @@ from openreels.world.examples import ROWS, Example, sample_example, show_many
 
 __all__ = ["Bucket", "Codecs", "LatentSet", "build_shard", "shard_path"]
 
-FPS = Fraction(16)
 SHARD = 512  # clips
 STILLS = 32  # rendered together at one moment of their scenes
 FEWER = 3  # times as many clips as cases of a row, of which each holds several clips
@@ -83,7 +82,7 @@ class Codecs:
 
     video: VideoCodec
     audio: AudioCodec
-    fps: Fraction = FPS
+    fps: Fraction = Fraction(16)
 
     def video_shape(self, bucket: Bucket) -> VideoShape:
         return self.video.shape(bucket.frames, bucket.height, bucket.width, self.fps)

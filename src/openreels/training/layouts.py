@@ -25,8 +25,9 @@ TOUCH_SECONDS = 0.0625  # on either side of a touch, in which it fades
 
 def layout_of(film: Film, shape: VideoShape, subjects: int = SUBJECTS) -> Tensor:
     """The layout (S, F, K) of a film's picture, float32. subjects: S; where a scene has more of them, those that its
-    shot shows come first."""
+    shot shows come first. Whoever is out of view in a latent frame is not there."""
     out = np.zeros((subjects, shape.latent_frames, layout_numbers(LAYOUT_CLASSES)), np.float32)
+    halves = np.array([shape.width, shape.height]) / min(shape.width, shape.height) / 2
     for shot, inside_F, ends_F2 in shots_of_latents(film, shape):
         moments_FM = ends_F2[:, :1] + (ends_F2[:, 1:] - ends_F2[:, :1]) * np.linspace(0.0, 1.0, MOMENTS)
         places_SFM2, radius_SF, angle_SFM = places(shot, moments_FM)
@@ -41,6 +42,8 @@ def layout_of(film: Film, shape: VideoShape, subjects: int = SUBJECTS) -> Tensor
             told[:, THERE], told[:, RADIUS] = 1.0, radius_SF[index]
             told[:, CLASSES + KINDS.index(subject.kind)] = 1.0
             told[:, CLASSES + len(KINDS) + COLOUR_NAMES.index(subject.colour)] = 1.0
+            beyond_FM2 = abs(places_SFM2[index]) - radius_SF[index][:, None, None] - halves
+            told[(beyond_FM2 > 0).any(-1).all(-1)] = 0.0  # out of view all the time
             out[slot, inside_F] = told
     return torch.from_numpy(out)
 

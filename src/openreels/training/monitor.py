@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,10 +14,12 @@ from openreels.flow.sampling import sample
 from openreels.flow.schedule import Schedule
 from openreels.media import Clip
 from openreels.media.sheet import contact_sheet
+from openreels.models.layout import seen_layout
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.nn.precision import autocast
 from openreels.tasks.states import audio_state, video_state
-from openreels.training.latents import Codecs, LatentSet
+from openreels.training.latents import Codecs, LatentSet, plain_film
+from openreels.training.layouts import layout_of
 from openreels.world import captions, sample_scene
 
 __all__ = ["plot_losses", "sample_sheet"]
@@ -67,6 +70,10 @@ def sample_sheet(
     if "video" in stage.streams:
         video = video_state(data.video_shape, count)
         video = video.at(torch.randn(video.noisy_BNC.shape, generator=generator), video.time_B).to(model.device)
+        if model.config.layout_classes is not None:
+            # As it is when the planner is right.
+            layout_BSFK = torch.stack([layout_of(plain_film(scene, 0.0), data.video_shape) for scene in scenes])
+            video = replace(video, layout_BNK=seen_layout(layout_BSFK, data.video_shape).to(model.device))
     if "audio" in stage.streams:
         audio = audio_state(data.audio_shape, data.video_shape.latent_frames, count)
         audio = audio.at(torch.randn(audio.noisy_BNC.shape, generator=generator), audio.time_B).to(model.device)

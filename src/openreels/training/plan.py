@@ -1,4 +1,4 @@
-"""The whole life of a model's weights: codecs, text encoder, then the stages of the transformer.
+"""The whole life of a model's weights: codecs, text encoder, the stages of the transformer, the planner of layouts.
 
 Everything lives in one work folder and each part is skipped once it is done, so the same call starts a run, goes on
 with an interrupted one, and extends a finished one.
@@ -43,26 +43,22 @@ START = "start"  # folder of a transformer trained elsewhere
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """transformer: called with (video channels, audio channels, text width). *_share: parts of a run's minutes."""
+    """transformer: called with (video channels, audio channels, text width). *_share: parts of a run's minutes;
+    planner_minutes_share None: the transformer is not told layouts, and none are planned."""
 
     name: str
     transformer: Callable[[int, int, int], SkyReelsV4Transformer]
     codec_minutes_share: float
     text_minutes_share: float
-    planner_minutes_share: float
+    planner_minutes_share: float | None
     stages: tuple[Stage, ...]
 
     @property
     def parts(self) -> tuple[str, ...]:
         """Everything `train` can be asked to do, in order."""
-        return (
-            "video_codec",
-            "audio_codec",
-            "text_encoder",
-            "latents",
-            *(stage.name for stage in self.stages),
-            "planner",
-        )
+        stages = (stage.name for stage in self.stages)
+        planner = () if self.planner_minutes_share is None else ("planner",)
+        return ("video_codec", "audio_codec", "text_encoder", "latents", *stages, *planner)
 
     def latest(self, workdir: Path) -> str:
         """The furthest stage that has been trained in `workdir`; the very last where none has."""
@@ -117,7 +113,7 @@ def train(
         "audio_codec": plan.codec_minutes_share * 0.4,
         "text_encoder": plan.text_minutes_share,
         **{stage.name: stage.minutes_share for stage in plan.stages},
-        "planner": plan.planner_minutes_share,
+        "planner": plan.planner_minutes_share or 0.0,
     }
     budget = {name: minutes and minutes * (1.0 if part else share) for name, share in shares.items()}
     started = Run(plan, workdir, budget, steps, seed, device, workers)
@@ -138,6 +134,7 @@ def train(
         train_all(started, stages, processes)
     if "planner" in wanted:
         codecs, encoder = load_components(workdir)
+        load_text(encoder, [plan.latest(workdir)], workdir)
         last = plan.stages[-1]
         train_planner(
             workdir,
@@ -148,7 +145,9 @@ def train(
             steps=steps,
             seed=seed,
             device=device,
+            workers=workers,
         )
+        plot_losses(workdir)
 
 
 def train_all(started: Run, stages: Sequence[Stage], processes: int) -> None:

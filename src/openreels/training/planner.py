@@ -1,9 +1,9 @@
 """Training of the layout planner: read a prompt, look at what is given, say where everything will be.
 
-It learns from the transformer's cases and renders nothing. It reads what the text encoder says when the stages are over,
-and is therefore trained last.
+It learns from the transformer's cases and renders nothing. It reads what the text encoder says when all stages are
+over, and is therefore trained last.
 
-Legend: B batch, S subjects, F latent frames, K numbers of a layout, N tokens.
+Legend: B batch, S subjects, F latent frames, K numbers of a layout, N tokens, C latent channels.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from openreels.types import StreamState
 
 __all__ = ["PlannerTask", "new_planner", "train_planner"]
 
-SHARPEST = 0.25  # 1 - t, from which on the error counts no more
-BATCH = 96
-MOST_TOKENS = 8_000  # of what is given, in a step
-# Of plain clips nothing is given in half of the steps; in the others some of their own latents are, and the prompt is
-# often left out: what is there must be seen.
-PLAIN_GIVEN, UNTOLD, UNTOLD_GIVEN = 0.5, 0.05, 0.3
+SHARPEST = 0.3  # 1 - t, from which on the error counts no more
+BATCH, COPIES = 48, 8  # cases of a step, and how often each is noised: reading them is most of the work
+MOST_TOKENS = 6_000  # of what is given, in a step
+# Of plain clips nothing is given in most steps; in the others some of their own latents are, and the prompt is often
+# left out: what is there must be seen.
+PLAIN_GIVEN, UNTOLD, UNTOLD_GIVEN = 0.15, 0.05, 0.3
 
 
 def new_planner(text_dim: int, video_channels: int, audio_channels: int) -> LayoutPlanner:
@@ -43,7 +43,7 @@ def new_planner(text_dim: int, video_channels: int, audio_channels: int) -> Layo
 
 
 class Case(NamedTuple):
-    """What a step works on. order: of the planner's arguments."""
+    """What a step works on: cases, and `COPIES` noised layouts of each, one after the other."""
 
     aspect: float
     prompts: list[str]
@@ -80,7 +80,7 @@ class PlannerTask(Task):
 
     @property
     def samples_per_step(self) -> int:
-        return BATCH
+        return BATCH * COPIES
 
     def draw(self, step: int, generator: torch.Generator) -> Case:
         data = self.latents[self.shares[int(torch.multinomial(self.weights, 1, generator=generator))].bucket]
@@ -106,9 +106,11 @@ class PlannerTask(Task):
                 audio = _whole(audio, data.latents["audio"][index])
             else:
                 video = _kept(video, data, index, generator)
-        layout_BSFK = torch.stack([data.layout(i) for i in index.tolist()])
-        # A batch covers all times evenly.
-        time_B = (torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)) / batch
+        layout_BSFK = torch.stack([data.layout(i) for i in index.tolist()]).repeat_interleave(COPIES, 0)
+        # A batch covers all times, the noisy ones more densely: there it is decided what happens.
+        count = len(layout_BSFK)
+        even_B = (torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)) / count
+        time_B = even_B**1.5
         noise_BSFK = torch.randn(layout_BSFK.shape, generator=generator)
         aspect = data.video_shape.width / data.video_shape.height
         return Case(aspect, prompts, video, audio, layout_BSFK, noise_BSFK, time_B)
@@ -125,8 +127,8 @@ class PlannerTask(Task):
             found_BSFK = self.planner(noisy_BNK.view_as(data_BSFK), time_B, drawn.aspect, evidence)
         error_B = (found_BSFK.float() - data_BSFK).square().mean((1, 2, 3))
         loss = (error_B / (1 - time_B).clamp(min=SHARPEST) ** 2).mean()
-        shown_B = error_B.detach()
-        return loss, {"early": shown_B[time_B < 0.2].mean(), "late": shown_B[time_B > 0.8].mean()}
+        parts = {"early": error_B[time_B < 0.2].detach(), "late": error_B[time_B > 0.8].detach()}
+        return loss, {name: part.mean() for name, part in parts.items() if len(part)}
 
 
 def _whole(state: StreamState, latents_BNC: Tensor) -> StreamState:
@@ -155,16 +157,18 @@ def train_planner(
     steps: int | None = None,
     seed: int = 0,
     device: str = "cpu",
+    workers: int = 0,
 ) -> LayoutPlanner:
     """Train (or go on training, with what was brought there) and save `planner` to `workdir`."""
     torch.manual_seed(seed)
-    brought, some = workdir / "planner", next(data for data in latents.values() if "audio" in data.latents)
+    brought, some = workdir / "planner", next(iter(latents.values()))
     channels = some.video_shape.latent_channels, some.audio_shape.latent_channels
     planner = LayoutPlanner.from_pretrained(brought) if brought.is_dir() else new_planner(encoder.width, *channels)
     planner.to(device)
     encoder.model.to(device)
     task = PlannerTask(planner, encoder, shares, latents)
-    run(task, LoopConfig(workdir, seed, steps, minutes, device=device))
+    run(task, LoopConfig(workdir, seed, steps, minutes, device=device, workers=workers))
+    planner.register_to_config(reads=encoder.fingerprint)
     with replaced_folder(workdir / "planner") as part:
         planner.save_pretrained(part)
     return planner

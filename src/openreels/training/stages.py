@@ -225,7 +225,8 @@ class StageTask(Task):
             audio = on_path(blank, data.latents["audio"][index].float(), t_audio_B, generator)
         untold = self.stage.layout_dropout if data.is_unseen else self.stage.layout_dropout_given
         if told >= untold and video is not None and self.model.config.layout_classes is not None:
-            video, audio = self._with_layouts(data, index, video, audio, generator)
+            said_B = torch.tensor([bool(text) for text in texts])
+            video, audio = self._with_layouts(data, index, video, audio, said_B, generator)
         attributes_BS = None
         if self.heads is not None and share.bucket.row is None:
             attributes_BS = torch.tensor([scene_attributes(data.scene(i)) for i in index.tolist()])
@@ -281,21 +282,31 @@ class StageTask(Task):
         return loss, shown
 
     def _with_layouts(
-        self, data: LatentSet, index: Tensor, video: OnPath, audio: OnPath | None, generator: torch.Generator
+        self,
+        data: LatentSet,
+        index: Tensor,
+        video: OnPath,
+        audio: OnPath | None,
+        said_B: Tensor,
+        generator: torch.Generator,
     ) -> tuple[OnPath, OnPath | None]:
-        """The streams of the clips `index`, told where everything is; of those of which one is given whole, some are
-        not: what goes with a sound or a picture must also be found there."""
+        """The streams of the clips `index`, told where everything is. Not so clips without a prompt, as guidance will
+        have them (`flow/guidance.py`); and of plain ones of which one stream is given whole, some: what goes with a
+        sound or a picture must also be found there."""
         layout_BSFK = torch.stack([data.layout(i) for i in index.tolist()])
-        untold_B = torch.rand(len(index), generator=generator) < self.stage.layout_dropout_given
-        for stream in (video, audio):
-            if stream is not None:
-                layout_BSFK = layout_BSFK * ~((stream.state.time_B == 1) & untold_B)[:, None, None, None]
-        seen = replace(video.state, layout_BNK=seen_layout(layout_BSFK, data.video_shape))
-        video = video._replace(state=seen)
+        told_B = said_B.clone()
+        if data.bucket.row is None:
+            untold_B = torch.rand(len(index), generator=generator) < self.stage.layout_dropout_given
+            for stream in (video, audio):
+                if stream is not None:
+                    told_B &= ~((stream.state.time_B == 1) & untold_B)
+        told_B11 = told_B[:, None, None].float()
+        seen_BNK = seen_layout(layout_BSFK, data.video_shape) * told_B11
+        video = video._replace(state=replace(video.state, layout_BNK=seen_BNK))
         if audio is None:
             return video, None
-        heard = replace(audio.state, layout_BNK=heard_layout(layout_BSFK, audio.state.tokens))
-        return video, audio._replace(state=heard)
+        heard_BNK = heard_layout(layout_BSFK, audio.state.tokens) * told_B11
+        return video, audio._replace(state=replace(audio.state, layout_BNK=heard_BNK))
 
     def _times(self, data: LatentSet, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """As the stage draws them; cases in which one stream is given whole are about that one being given."""

@@ -292,6 +292,8 @@ def _copy(model: SkyReelsV4Transformer, folder: Path, parts: tuple[str, ...]) ->
         names = shared_weights(theirs.shapes, {name: parameter.shape for name, parameter in ours.items()})
     except ValueError as error:
         raise ValueError(f"the weights in {folder} are of another model than the one to be trained: {error}") from error
+    if lacking := [name for name in ours if name not in names and part_of(name) in parts]:
+        raise ValueError(f"the weights in {folder} lack {lacking[0]} and {len(lacking) - 1} others of the model")
     for name in names:
         if part_of(name) in parts:
             ours[name].data.copy_(theirs.tensor(name, torch.device("cpu")))

@@ -66,6 +66,6 @@ class Example:
 
     @property
     def is_unseen(self) -> bool:
-        """Whether nothing of the picture is handed over: it is all a matter of the prompt."""
+        """Whether nothing decides what is to be seen but the prompt: no frame, picture, clip or sound to follow."""
         pictures = [reference for reference in self.references if reference.kind != "audio"]
         return not (self.kept or self.source or self.given or pictures)
