@@ -9,12 +9,13 @@ import torch
 from torch.testing import assert_close
 
 from openreels.models.layout import CLASSES, MOUTH, RADIUS, THERE, TOUCH, TURN, layout_numbers
-from openreels.recipes.pocket import tiny_plan
+from openreels.training.latents import Bucket
 from openreels.training.layouts import COLOUR_NAMES, KINDS, LAYOUT_CLASSES, layout_of
-from openreels.training.plan import load_components, load_latents
-from openreels.training.planner import PlannerTask, new_planner
+from openreels.training.plan import load_components
+from openreels.training.planner import PlannerTask, new_planner, unseen_rows
 from openreels.types import VideoShape
 from openreels.world import Camera, CameraMove, Film, Shot, contacts, sample_film, sample_scene, truth
+from openreels.world.examples import ROWS, sample_example
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FRAMES = 33
@@ -98,37 +99,35 @@ def test_of_more_subjects_than_there_is_room_for_those_are_told_that_the_shot_sh
         assert {shot.scene.subjects[index].kind for index in shot.seen[:2]} <= told
 
 
+def test_rows_are_planned_whose_pictures_nobody_has_seen():
+    rows = {*unseen_rows(still=False), *unseen_rows(still=True)}
+    assert {"t2av", "t2i", "multi-shot", "voice-reference"} <= rows and unseen_rows(still=True) == ("t2i",)
+    for row in ROWS.values():
+        example = sample_example(row.name, 3)
+        shows = example.kept or example.source or example.given or any(r.kind != "audio" for r in example.references)
+        assert (row.name in rows) == (row.has_picture and not shows), row.name
+
+
 @pytest.fixture
-def task(parts, tmp_path) -> PlannerTask:
-    """The planner of the tiny plan's last stage: plain clips of five frames, and extensions of 17."""
+def task(parts) -> PlannerTask:
     codecs, encoder = load_components(parts)
-    last = tiny_plan().stages[-1]
     torch.manual_seed(0)
-    return PlannerTask(
-        new_planner(encoder.width, 4, 6), encoder, last.shares, load_latents([last], tmp_path, codecs, 0)
-    )
+    kinds = {Bucket(5): 1.0, Bucket(1): 1.0, Bucket(33, 64, 96, "4:3"): 1.0}
+    return PlannerTask(new_planner(encoder.width), encoder, codecs.video, kinds)
 
 
-def test_cases_are_functions_of_the_generator_and_hold_what_is_given(task):
-    frames, given = set(), set()
-    for seed in range(60):
+def test_cases_are_functions_of_the_generator(task):
+    frames, aspects = set(), set()
+    for seed in range(24):
         drawn, again = (task.draw(0, torch.Generator().manual_seed(seed)) for _ in range(2))
         assert drawn.prompts == again.prompts and torch.equal(drawn.layout_BSFK, again.layout_BSFK)
-        assert len(drawn.prompts) == len(drawn.video.noisy_BNC)
+        assert len(set(drawn.prompts)) > len(drawn.prompts) // 2
         assert drawn.layout_BSFK.shape == drawn.noise_BSFK.shape == (len(drawn.time_B), 2, *drawn.layout_BSFK.shape[2:])
         assert torch.equal(drawn.layout_BSFK[0], drawn.layout_BSFK[1])  # several noised ones of each case
+        assert drawn.layout_BSFK[:, 0, :, THERE].mean() > 0.8
         frames.add(drawn.layout_BSFK.shape[2])
-        for name, state in (("video", drawn.video), ("audio", drawn.audio)):
-            whole = state.time_B == 1
-            assert whole.all() or not whole.any()
-            if whole.any():
-                assert state.noisy_BNC.any()
-                given.add(name)
-        if drawn.video.mask_BN1.any():
-            assert not (drawn.video.given_BNC * (drawn.video.mask_BN1 == 0)).any()
-            given.add("kept")
-        assert drawn.layout_BSFK[:, 0, :, THERE].mean() > 0.9
-    assert frames == {2, 5} and given == {"video", "audio", "kept"}
+        aspects.add(drawn.aspect)
+    assert frames == {1, 2, 9} and aspects == {1.0, 1.5}
 
 
 def test_a_planner_learns_where_things_are(task):

@@ -12,7 +12,7 @@ middle (short sides of the picture, from its middle, y down), cosine and sine of
 classes (one 1 each): what kind of thing, which colour.
 
 Legend: B batch, S subjects, F latent frames, M moments of one, Y X rows and columns, K numbers, W ways, N video tokens,
-A audio tokens, O frames around one, T frames, E tokens of what is given, C latent channels, D width, L text tokens.
+A audio tokens, O frames around one, T frames, D width, L text tokens.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from openreels.nn.linear import ZeroLinear
 from openreels.nn.modulation import TimeEmbedding
-from openreels.types import Context, HiddenStates, StreamState, VideoShape
+from openreels.types import Context, VideoShape
 
 __all__ = [
     "CLASSES",
@@ -38,7 +38,6 @@ __all__ = [
     "THERE",
     "TOUCH",
     "TURN",
-    "Evidence",
     "LayoutEmbedding",
     "LayoutPlanner",
     "heard_layout",
@@ -55,7 +54,6 @@ X, Y, TURN, MOUTH, TOUCH = (
 WAYS = 2 * MOMENTS  # the numbers that are places, and to a token ways there
 THERE, RADIUS, CLASSES = 24, 25, 26
 FAR = 4.0  # tokens; whatever is further away is so far
-OCTAVES = 6  # of positions
 NEARBY = (-1, 0, 1)  # frames that an audio token hears of, from its own
 
 
@@ -145,50 +143,13 @@ class LayoutEmbedding(nn.Module):
         return self.mlp(torch.cat([numbers_BNK, *waves], dim=-1).to(dtype)) * is_told_BN1.to(dtype)
 
 
-class Evidence(nn.Module):
-    """What is given of a stream, as tokens that a planner can look at: references, kept parts, or all of it.
-
-    axes: of positions, 3 in pictures and 1 in sound.
-    """
-
-    def __init__(self, channels: int, axes: int, width: int, num_heads: int, num_layers: int):
-        super().__init__()
-        self.embed = nn.Linear(channels + 1 + 2 * OCTAVES * axes, width)
-        layer = nn.TransformerEncoderLayer(
-            width, num_heads, width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.layers = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
-
-    def forward(self, state: StreamState) -> HiddenStates | None:
-        """(B, E, D), and which of them hold something; None where nothing is given to anybody."""
-        whole_B11 = (state.time_B >= 1)[:, None, None]
-        mask_BN1 = torch.where(whole_B11, 1.0, state.mask_BN1.float())
-        parts = [(state.reference_BRC, torch.ones_like(state.reference_BRC[..., :1]), state.reference_positions_RP)]
-        if mask_BN1.any():
-            parts.append((torch.where(whole_B11, state.noisy_BNC, state.given_BNC), mask_BN1, state.positions_NP))
-        latents_BEC, mask_BE1 = (torch.cat([part[i].float() for part in parts], dim=1) for i in range(2))
-        if not latents_BEC.shape[1]:
-            return None
-        octaves = 2.0 ** torch.arange(OCTAVES, device=latents_BEC.device)
-        phases_EK = (pi * torch.cat([part[2] for part in parts])[..., None] / octaves).flatten(1)
-        waves_BEK = torch.cat([phases_EK.sin(), phases_EK.cos()], dim=-1).expand(len(latents_BEC), -1, -1)
-        held_BE = mask_BE1[..., 0] > 0
-        tokens = torch.cat([latents_BEC * held_BE[..., None], mask_BE1, waves_BEK], dim=-1)
-        # A sample of which nothing is given looks at all of it, masked afterwards: softmax over nothing is undefined.
-        hidden_BED = self.layers(
-            self.embed(tokens.to(self.embed.weight.dtype)), src_key_padding_mask=~(held_BE | ~held_BE.any(1)[:, None])
-        )
-        return HiddenStates(hidden_BED, held_BE)
-
-
 class LayoutPlanner(ModelMixin, ConfigMixin):
-    """Layouts of a prompt and of what is given: flow matching over their numbers, by a transformer that reads the
-    prompt's hidden states and looks at the latents that the states of both streams hold.
+    """Layouts of a prompt: flow matching over their numbers, by a transformer that reads the prompt's hidden states.
 
     A token is one quantity of one subject over the whole clip (all of its x, say), so that a curve is a matter of one
     linear layer and not of agreement among frames.
 
-    text_dim: of the context. video_channels, audio_channels: of the latents. classes: how many there are of every sort.
+    text_dim: of the context. classes: how many there are of every sort.
     subjects, frames: at most so many are planned, latent ones. reads: fingerprint of the text encoder whose hidden
     states it has learnt to read; None: of any.
     """
@@ -197,8 +158,6 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
     def __init__(
         self,
         text_dim: int,
-        video_channels: int,
-        audio_channels: int,
         classes: tuple[int, ...],
         subjects: int = 2,
         frames: int = 17,
@@ -216,8 +175,6 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         self.embed_canvas = nn.Linear(2, width)
         self.embed_time = TimeEmbedding(width)
         self.embed_text = nn.Sequential(nn.LayerNorm(text_dim), nn.Linear(text_dim, width))
-        self.see = Evidence(video_channels, 3, width, num_heads, 2)
-        self.hear = Evidence(audio_channels, 1, width, num_heads, 1)
         layer = nn.TransformerDecoderLayer(
             width, num_heads, 3 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
@@ -235,19 +192,10 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         """Of about unit variance, (B, S, F, K)."""
         return (layout_BSFK - self.middle_K) * self.scale_K
 
-    def evidence(self, context: Context, video: StreamState | None, audio: StreamState | None) -> HiddenStates:
-        """All that a plan goes by, (B, L + E, D): the prompt, and what is given of the streams."""
-        text_BLD = self.embed_text(context.hidden_BLD.to(self.embed_token.dtype))
-        parts = [HiddenStates(text_BLD, context.mask_BL)]
-        for look, state in ((self.see, video), (self.hear, audio)):
-            if state is not None and (found := look(state)) is not None:
-                parts.append(found)
-        return HiddenStates(torch.cat([p.hidden_BLD for p in parts], 1), torch.cat([p.mask_BL for p in parts], 1))
-
-    def forward(self, noisy_BSFK: Tensor, time_B: Tensor, aspect: float, evidence: HiddenStates) -> Tensor:
+    def forward(self, noisy_BSFK: Tensor, time_B: Tensor, aspect: float, context: Context) -> Tensor:
         """The normalised layout that the noisy one, at time t, is seen to end at. aspect: width / height.
 
-        evidence: of B samples; or of fewer, each of which goes with as many noisy layouts, one after the other. Raises
+        context: of B prompts; or of fewer, each of which goes with as many noisy layouts, one after the other. Raises
         ValueError for more latent frames than can be planned.
         """
         frames, most = noisy_BSFK.shape[2], self.config.frames
@@ -259,14 +207,14 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         canvas = torch.tensor([log(aspect), frames / most], device=x.device, dtype=x.dtype)
         told_BD = self.embed_time(time_B) + self.embed_canvas(canvas)
         x = (x + self.embed_token + told_BD[:, None, None]).flatten(1, 2)
-        # Layouts with the same evidence stand side by side and do not see each other: it is read once for all.
-        own, copies = x.shape[1], len(x) // len(evidence.hidden_BLD)
+        # Layouts of one prompt stand side by side and do not see each other: it is read once for all.
+        own, copies = x.shape[1], len(x) // len(context.hidden_BLD)
         number = torch.arange(copies, device=x.device).repeat_interleave(own)
         x = self.layers(
             x.unflatten(0, (-1, copies)).flatten(1, 2),
-            evidence.hidden_BLD.to(x.dtype),
+            self.embed_text(context.hidden_BLD.to(x.dtype)),
             tgt_mask=None if copies == 1 else number[:, None] != number,
-            memory_key_padding_mask=~evidence.mask_BL,
+            memory_key_padding_mask=~context.mask_BL,
         )
         x = x.unflatten(1, (copies, *noisy_BSFK.shape[1:2], len(self.quantities))).flatten(0, 1).unbind(2)
         out = [leave(each).unflatten(2, (most, -1)) for leave, each in zip(self.leave, x, strict=True)]
@@ -275,24 +223,17 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
     @apply_forward_hook  # offloading moves the weights
     @torch.no_grad()
     def plan(
-        self,
-        context: Context,
-        video: StreamState,
-        audio: StreamState | None,
-        shape: VideoShape,
-        generators: Sequence[torch.Generator],
-        steps: int = 24,
+        self, context: Context, frames: int, aspect: float, generators: Sequence[torch.Generator], steps: int = 24
     ) -> Tensor:
-        """Layouts (B, S, F, K) of the prompts and of what the states hold, settled; on the CPU.
+        """Layouts (B, S, F, K) of the prompts, settled; on the CPU.
 
-        shape: of the video. generators: one each, on the CPU. steps: of Euler. Raises ValueError for too many frames.
+        frames: latent ones. generators: one each, on the CPU. steps: of Euler. Raises ValueError for too many frames.
         """
-        size, device = (self.config.subjects, shape.latent_frames, len(self.scale_K)), context.hidden_BLD.device
-        evidence = self.evidence(context, video, audio)
+        size, device = (self.config.subjects, frames, len(self.scale_K)), context.hidden_BLD.device
         x = torch.stack([torch.randn(size, generator=each) for each in generators]).to(device, self.dtype)
         for step in range(steps):
             time_B = torch.full((len(x),), step / steps, device=device)
-            x = x + (self(x, time_B, shape.width / shape.height, evidence) - x) / (steps - step)
+            x = x + (self(x, time_B, aspect, context) - x) / (steps - step)
         # Who is there and what is a matter of thresholds: so decided in one place, on any device.
         return self.settled(x.float().cpu() / self.scale_K.float().cpu() + self.middle_K.float().cpu())
 

@@ -104,9 +104,8 @@ def check_fit(
     if planner is None:
         return
     plans = planner.config
-    for key, (_, name, given) in widths.items():
-        if plans[key] != given:
-            raise ValueError(f"{name} gives {given} channels, and the planner was made for {key} {plans[key]}")
+    if plans.text_dim != text.width:
+        raise ValueError(f"text_encoder gives {text.width} channels, and the planner was made for {plans.text_dim}")
     if config.layout_classes is None or [*config.layout_classes] != [*plans.classes]:
         ours, theirs = config.layout_classes, plans.classes
         raise ValueError(f"the planner's layouts have {theirs} classes, and the transformer was made for {ours}")

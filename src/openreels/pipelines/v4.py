@@ -175,7 +175,8 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         whole = known[0].picture_THWC is not None, known[0].sound_S is not None
         video_start = self._started(blanks[0], seeds, 0, whole[0]) if video else None
         audio_start = self._started(blanks[1], seeds, 1, whole[1]) if audio else None
-        if self.planner is not None and video and video_shape.latent_frames <= self.planner.config.frames:
+        is_planned = self.planner is not None and video and known[0].is_unseen
+        if is_planned and video_shape.latent_frames <= self.planner.config.frames:
             video_start, audio_start = self._planned(positive, video_start, audio_start, video_shape, seeds)
         both = video and audio and not any(whole)
         schedule = Schedule(
@@ -213,7 +214,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
     ) -> tuple[StreamState, StreamState | None]:
         """The states, told where everything will be."""
         draws = [torch.Generator().manual_seed(crc32(f"{seed}/layout".encode())) for seed in seeds]
-        layout_BSFK = self.planner.plan(prompts, video, audio, shape, draws)
+        layout_BSFK = self.planner.plan(prompts, shape.latent_frames, shape.width / shape.height, draws)
         device = video.noisy_BNC.device
         video = replace(video, layout_BNK=seen_layout(layout_BSFK, shape).to(device))
         if audio is not None:

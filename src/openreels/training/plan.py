@@ -60,6 +60,11 @@ class TrainingPlan:
         planner = () if self.planner_minutes_share is None else ("planner",)
         return ("video_codec", "audio_codec", "text_encoder", "latents", *stages, *planner)
 
+    @property
+    def plain(self) -> dict[Bucket, float]:
+        """Kinds of plain clips, and how often the last stage draws them."""
+        return {share.bucket: share.weight for share in self.stages[-1].shares if share.bucket.row is None}
+
     def latest(self, workdir: Path) -> str:
         """The furthest stage that has been trained in `workdir`; the very last where none has."""
         trained = [stage.name for stage in self.stages if (workdir / f"{stage.name}.pt").exists()]
@@ -135,12 +140,11 @@ def train(
     if "planner" in wanted:
         codecs, encoder = load_components(workdir)
         load_text(encoder, [plan.latest(workdir)], workdir)
-        last = plan.stages[-1]
         train_planner(
             workdir,
+            codecs.video,
             encoder,
-            last.shares,
-            load_latents([last], workdir, codecs, seed, workers),
+            plan.plain,
             minutes=budget["planner"],
             steps=steps,
             seed=seed,

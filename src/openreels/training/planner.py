@@ -1,54 +1,59 @@
-"""Training of the layout planner: read a prompt, look at what is given, say where everything will be.
+"""Training of the layout planner: read a prompt, say where everything will be.
 
-It learns from the transformer's cases and renders nothing. It reads what the text encoder says when all stages are
-over, and is therefore trained last.
+Nothing is rendered for it, so every case is a new one. It reads what the text encoder says when all stages are over,
+and is therefore trained last.
 
-Legend: B batch, S subjects, F latent frames, K numbers of a layout, N tokens, C latent channels.
+Legend: B batch, S subjects, F latent frames, K numbers of a layout, L text tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from openreels.codecs.video import VideoCodec
 from openreels.encoders.text import TextEncoder
 from openreels.flow.path import interpolate
 from openreels.media.folders import replaced_folder
 from openreels.models.layout import LayoutPlanner
 from openreels.nn.precision import autocast
-from openreels.training.latents import Bucket, LatentSet
-from openreels.training.layouts import LAYOUT_CLASSES, SUBJECTS
+from openreels.training.latents import Bucket, clip_seed, example_of, moment_of, plain_film, scene_of
+from openreels.training.layouts import LAYOUT_CLASSES, SUBJECTS, layout_of
 from openreels.training.loop import LoopConfig, Task, run
 from openreels.training.optimizers import muon_and_adamw
-from openreels.training.stages import Share
-from openreels.types import StreamState
+from openreels.types import VideoShape
+from openreels.world import random_caption
+from openreels.world.examples import ROWS, sample_example
 
-__all__ = ["PlannerTask", "new_planner", "train_planner"]
+__all__ = ["PlannerTask", "new_planner", "train_planner", "unseen_rows"]
 
+BATCH, COPIES = 64, 8  # cases of a step, and how often each is noised: to read them is most of the work
 SHARPEST = 0.3  # 1 - t, from which on the error counts no more
-BATCH, COPIES = 48, 8  # cases of a step, and how often each is noised: reading them is most of the work
-MOST_TOKENS = 6_000  # of what is given, in a step
-# Of plain clips nothing is given in most steps; in the others some of their own latents are, and the prompt is often
-# left out: what is there must be seen.
-PLAIN_GIVEN, UNTOLD, UNTOLD_GIVEN = 0.15, 0.05, 0.3
+ROW_SHARE, EMPTY_SHARE = 0.3, 0.05  # of steps on prompts of the task table; of prompts that say nothing
+SEEDS = 2**22  # cases of every kind of clip, so that none comes twice
 
 
-def new_planner(text_dim: int, video_channels: int, audio_channels: int) -> LayoutPlanner:
-    return LayoutPlanner(text_dim, video_channels, audio_channels, LAYOUT_CLASSES, SUBJECTS)
+def new_planner(text_dim: int) -> LayoutPlanner:
+    return LayoutPlanner(text_dim, LAYOUT_CLASSES, SUBJECTS)
 
 
-class Case(NamedTuple):
-    """What a step works on: cases, and `COPIES` noised layouts of each, one after the other."""
+def unseen_rows(still: bool) -> tuple[str, ...]:
+    """Rows of the task table whose picture is a matter of the prompt alone: those of clips, or of stills."""
+    shown = [row for row in ROWS.values() if row.has_picture and row.still == still]
+    return tuple(row.name for row in shown if sample_example(row.name, 0).is_unseen)
+
+
+class Drawn(NamedTuple):
+    """What a step works on: prompts and, `COPIES` for each of them, layouts with noise and times."""
 
     aspect: float
     prompts: list[str]
-    video: StreamState
-    audio: StreamState | None
     layout_BSFK: Tensor
     noise_BSFK: Tensor
     time_B: Tensor
@@ -57,7 +62,7 @@ class Case(NamedTuple):
 class PlannerTask(Task):
     """Flow matching over layouts: the squared error of where they are seen to end, which weighs more near the end.
 
-    shares: of which cases are drawn, as in a stage; their batches are the task's own.
+    kinds: of clips, and how often each is drawn; to those of 33 frames and to stills the rows are added.
     """
 
     name = "planner"
@@ -66,92 +71,70 @@ class PlannerTask(Task):
         self,
         planner: LayoutPlanner,
         encoder: TextEncoder,
-        shares: Sequence[Share],
-        latents: Mapping[Bucket, LatentSet],
+        codec: VideoCodec,
+        kinds: Mapping[Bucket, float],
         muon_lr: float = 0.01,
         adamw_lr: float = 1e-3,
     ):
-        self.planner, self.encoder, self.latents = planner, encoder, latents
-        self.shares = [share for share in shares if "video" in share.bucket.streams]
-        self.weights = torch.tensor([share.weight for share in self.shares])
+        self.planner, self.encoder, self.codec = planner, encoder, codec
         self.modules = {"planner": planner}
         encoder.model.requires_grad_(False)
         self.optimizers = muon_and_adamw(self.modules.values(), muon_lr=muon_lr, adamw_lr=adamw_lr)
+        self.plain, self.weights = list(kinds), torch.tensor(list(kinds.values()))
+        self.rows = [
+            replace(bucket, row=row) for bucket in kinds if bucket.frames in (1, 33)
+            for row in unseen_rows(still=bucket.frames == 1)
+        ]  # fmt: skip
 
     @property
     def samples_per_step(self) -> int:
         return BATCH * COPIES
 
-    def draw(self, step: int, generator: torch.Generator) -> Case:
-        data = self.latents[self.shares[int(torch.multinomial(self.weights, 1, generator=generator))].bucket]
-        given = float(torch.rand((), generator=generator)) < PLAIN_GIVEN if data.bucket.row is None else None
-        batch = BATCH
-        if given is not False:
-            example = data.blank("video", torch.zeros(1, dtype=torch.long))
-            batch = max(1, min(BATCH, MOST_TOKENS // (example.tokens + example.references)))
-        index = torch.randint(len(data), (batch,), generator=generator)
-        seeds = torch.randint(2**31, (batch,), generator=generator).tolist()
-        untold = (torch.rand(batch, generator=generator) < (UNTOLD_GIVEN if given else UNTOLD)).tolist()
-        prompts = [
-            "" if dropped else data.caption(i, seed)
-            for i, seed, dropped in zip(index.tolist(), seeds, untold, strict=True)
-        ]
-        video = data.blank("video", index)
-        audio = data.blank("audio", index) if "audio" in data.latents else None
-        if data.whole is not None or given:
-            whole = data.whole or ("video", "audio", None)[int(torch.randint(3, (), generator=generator))]
-            if whole == "video":
-                video = _whole(video, data.latents["video"][index])
-            elif whole == "audio" and audio is not None:
-                audio = _whole(audio, data.latents["audio"][index])
-            else:
-                video = _kept(video, data, index, generator)
-        layout_BSFK = torch.stack([data.layout(i) for i in index.tolist()]).repeat_interleave(COPIES, 0)
-        # A batch covers all times, the noisy ones more densely: there it is decided what happens.
+    def draw(self, step: int, generator: torch.Generator) -> Drawn:
+        if self.rows and float(torch.rand((), generator=generator)) < ROW_SHARE:
+            bucket = self.rows[int(torch.randint(len(self.rows), (), generator=generator))]
+        else:
+            bucket = self.plain[int(torch.multinomial(self.weights, 1, generator=generator))]
+        shape = self.codec.shape(bucket.frames, bucket.height, bucket.width, Fraction(16))
+        numbers = torch.randint(SEEDS, (BATCH,), generator=generator).tolist()
+        empty = (torch.rand(BATCH, generator=generator) < EMPTY_SHARE).tolist()
+        prompts, layouts = zip(*(case(bucket, number, shape) for number in numbers), strict=True)
+        layout_BSFK = torch.stack(layouts).repeat_interleave(COPIES, 0)
         count = len(layout_BSFK)
+        # A batch covers all times, the noisy ones more densely: there it is decided what happens.
         even_B = (torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)) / count
-        time_B = even_B**1.5
         noise_BSFK = torch.randn(layout_BSFK.shape, generator=generator)
-        aspect = data.video_shape.width / data.video_shape.height
-        return Case(aspect, prompts, video, audio, layout_BSFK, noise_BSFK, time_B)
+        told = ["" if dropped else prompt for prompt, dropped in zip(prompts, empty, strict=True)]
+        return Drawn(shape.width / shape.height, told, layout_BSFK, noise_BSFK, even_B**1.5)
 
-    def loss(self, drawn: Case) -> tuple[Tensor, dict[str, float | Tensor]]:
+    def loss(self, drawn: Drawn) -> tuple[Tensor, dict[str, float | Tensor]]:
         device = self.planner.device
         layout_BSFK, noise_BSFK, time_B = (each.to(device) for each in drawn[-3:])
-        video, audio = (None if state is None else state.to(device) for state in (drawn.video, drawn.audio))
         context = self.encoder.encode(drawn.prompts, device)
         data_BSFK = self.planner.normalised(layout_BSFK)
         with autocast(device):
             noisy_BNK = interpolate(data_BSFK.flatten(1, 2), noise_BSFK.flatten(1, 2), time_B)
-            evidence = self.planner.evidence(context, video, audio)
-            found_BSFK = self.planner(noisy_BNK.view_as(data_BSFK), time_B, drawn.aspect, evidence)
+            found_BSFK = self.planner(noisy_BNK.view_as(data_BSFK), time_B, drawn.aspect, context)
         error_B = (found_BSFK.float() - data_BSFK).square().mean((1, 2, 3))
         loss = (error_B / (1 - time_B).clamp(min=SHARPEST) ** 2).mean()
-        parts = {"early": error_B[time_B < 0.2].detach(), "late": error_B[time_B > 0.8].detach()}
-        return loss, {name: part.mean() for name, part in parts.items() if len(part)}
+        return loss, {"early": error_B[time_B < 0.2].detach().mean(), "late": error_B[time_B > 0.8].detach().mean()}
 
 
-def _whole(state: StreamState, latents_BNC: Tensor) -> StreamState:
-    return replace(state, noisy_BNC=latents_BNC.float(), time_B=torch.ones_like(state.time_B))
-
-
-def _kept(state: StreamState, data: LatentSet, index: Tensor, generator: torch.Generator) -> StreamState:
-    """With some latent frames of the clips kept: the first ones, or any."""
-    frames = data.video_shape.latent_frames
-    kept_F = torch.zeros(frames)
-    if float(torch.rand((), generator=generator)) < 0.5:
-        kept_F[: 1 + int(torch.randint(min(frames, 4), (), generator=generator))] = 1.0
-    else:
-        kept_F[torch.randint(frames, (2,), generator=generator)] = 1.0
-    mask_BN1 = kept_F.repeat_interleave(state.tokens // frames)[None, :, None].expand(len(index), -1, 1)
-    return replace(state, given_BNC=data.latents["video"][index].float() * mask_BN1, mask_BN1=mask_BN1)
+def case(bucket: Bucket, number: int, shape: VideoShape) -> tuple[str, Tensor]:
+    """A prompt and its layout (S, F, K)."""
+    seed = clip_seed(0, bucket, SEEDS + number)  # not those whose latents are kept
+    if bucket.row is not None:
+        example = example_of(bucket, seed)
+        return example.prompt, layout_of(example.target, shape)
+    scene = scene_of(bucket, seed)
+    return random_caption(scene, number), layout_of(plain_film(scene, moment_of(bucket, number)), shape)
 
 
 def train_planner(
     workdir: Path,
+    codec: VideoCodec,
     encoder: TextEncoder,
-    shares: Sequence[Share],
-    latents: Mapping[Bucket, LatentSet],
+    kinds: Mapping[Bucket, float],
     *,
     minutes: float | None = None,
     steps: int | None = None,
@@ -161,12 +144,11 @@ def train_planner(
 ) -> LayoutPlanner:
     """Train (or go on training, with what was brought there) and save `planner` to `workdir`."""
     torch.manual_seed(seed)
-    brought, some = workdir / "planner", next(iter(latents.values()))
-    channels = some.video_shape.latent_channels, some.audio_shape.latent_channels
-    planner = LayoutPlanner.from_pretrained(brought) if brought.is_dir() else new_planner(encoder.width, *channels)
+    brought = workdir / "planner"
+    planner = LayoutPlanner.from_pretrained(brought) if brought.is_dir() else new_planner(encoder.width)
     planner.to(device)
     encoder.model.to(device)
-    task = PlannerTask(planner, encoder, shares, latents)
+    task = PlannerTask(planner, encoder, codec, kinds)
     run(task, LoopConfig(workdir, seed, steps, minutes, device=device, workers=workers))
     planner.register_to_config(reads=encoder.fingerprint)
     with replaced_folder(workdir / "planner") as part:
