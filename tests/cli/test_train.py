@@ -44,6 +44,10 @@ MISTAKES = {
         "--part joint needs video_codec, audio_codec, text_encoder, following, not yet trained in runs/pocket",
     ),
     "latents too early": (["pocket", *BUDGET, "--part", "latents"], "--part latents needs video_codec, audio_codec, "),
+    "planner too early": (
+        ["pocket", *BUDGET, "--part", "planner"],
+        "--part planner needs video_codec, audio_codec, text_encoder, not yet trained in runs/pocket",
+    ),
     "export too early": (
         ["pocket", "--export", "out", "--workdir", "run"],
         "--export needs video_codec, audio_codec, text_encoder, everything, not yet trained in run",

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from openreels.models.layout import LayoutPlanner
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.pipelines.averaging import average
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
@@ -49,6 +50,19 @@ def test_a_layout_embedding_that_the_start_does_not_have_is_the_trained_one(tiny
         expected = value if ".embed_layout." in name else (old[name] + value) / 2
         torch.testing.assert_close(made[name], expected)
     assert made.keys() > old.keys()
+
+
+def test_an_averaged_text_encoder_is_one_that_a_planner_does_not_know(tiny_pipeline, tmp_path):
+    told = SkyReelsV4Transformer(4, 3, 16, 2, (4, 6, 6), 1, 1, modulation_rank=4, layout_classes=(2, 3))
+    planner = LayoutPlanner(16, (2, 3), width=8, num_heads=2, num_layers=1)
+    SkyReelsV4Pipeline(**tiny_pipeline.components | {"transformer": told, "planner": planner}).save_pretrained(
+        tmp_path / "planned"
+    )
+    tiny_pipeline.save_pretrained(tmp_path / "plain")
+    with pytest.raises(ValueError, match="learnt to read its text_encoder as it is"):
+        average(tmp_path / "planned", tmp_path / "planned", tmp_path / "out", {"text_encoder": 0.5})
+    with pytest.raises(ValueError, match=r"only one of .* has a planner"):
+        average(tmp_path / "plain", tmp_path / "planned", tmp_path / "out", {"planner": 0.5})
 
 
 def test_models_of_other_sizes_have_no_average(tiny, tiny_pipeline, tmp_path):

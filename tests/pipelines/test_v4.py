@@ -99,6 +99,18 @@ def test_nothing_is_planned_for_sound_alone_and_for_clips_longer_than_plans(plan
     assert seen[0] is not None and seen[-1] is None
 
 
+def test_guidance_beside_a_layout_is_its_own(planned):
+    sizes = {"num_frames": 5, "height": 16, "width": 16, "output_type": "latent"}
+    black = Given(pictures=(torch.zeros(1, 16, 16, 3, dtype=torch.uint8),))
+    told, untold = ({"prompt": "a red ball", **sizes, **more} for more in ({}, {"given": black}))
+    before = [planned(**each).frames for each in (told, untold)]
+    at_two = planned(**told, guidance_scale=2.0).frames
+    planned.register_to_config(planned_guidance=2.0)
+    assert torch.equal(planned(**told).frames, at_two) and not torch.equal(at_two, before[0])
+    assert torch.equal(planned(**untold).frames, before[1])
+    assert torch.equal(planned(**told, guidance_scale=3.0).frames, before[0])
+
+
 def test_a_planner_travels_with_its_pipeline_and_fits_it(planned, tiny_pipeline, tmp_path):
     planned.save_pretrained(tmp_path / "planned")
     loaded = SkyReelsV4Pipeline.from_pretrained(tmp_path / "planned")

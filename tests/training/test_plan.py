@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from openreels.models.layout import heard_numbers, layout_numbers
+from openreels.models.layout import LayoutPlanner, heard_numbers, layout_numbers
+from openreels.pipelines.v4 import SkyReelsV4Pipeline
 from openreels.recipes.pocket import export, tiny_plan
 from openreels.recipes.pocket import plan as pocket_plan
 from openreels.training.checkpoint import load_checkpoint, save_checkpoint
@@ -130,6 +131,23 @@ def test_several_processes_stop_together_when_their_minutes_are_over(parts, tmp_
     with pytest.raises(Interrupted, match="minutes are over at step"):
         train(tiny_plan(), folder, part="sound", minutes=1e-4, steps=1_000_000, processes=2)
     assert 1 <= load_checkpoint(folder / "sound.pt")["step"] < 1_000_000
+
+
+def test_the_planner_comes_last_and_reads_the_text_encoder_of_the_last_stage(life, tmp_path):
+    assert pocket_plan().parts[-1] == "planner"
+    planner, (_, encoder) = LayoutPlanner.from_pretrained(life / "planner"), load_components(life)
+    assert planner.config.reads == encoder.fingerprint
+    assert load_checkpoint(life / "planner.pt")["step"] == 2
+    pipeline = export(tiny_plan(), life, tmp_path / "weights")
+    assert pipeline.planner.config.reads == pipeline.encoder.fingerprint  # rounded to bfloat16, it is the same encoder
+    loaded = SkyReelsV4Pipeline.from_pretrained(tmp_path / "weights")
+    assert loaded.planner.config.reads == loaded.encoder.fingerprint
+    folder = tmp_path / "work"
+    begin_from(tmp_path / "weights", folder)
+    train(tiny_plan(), folder, steps=1, part="planner")  # goes on from the one that was brought
+    changed = LayoutPlanner.from_pretrained(folder / "planner")
+    assert not torch.equal(changed.embed_token, planner.embed_token)
+    assert (changed.embed_token - planner.embed_token).abs().max() < 0.02
 
 
 def test_training_goes_on_from_exported_weights(life, tmp_path):

@@ -51,7 +51,8 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
     Codecs and text encoder are of any class that `pipelines/components.py` lists. image_processor, feature_extractor:
     eyes and ears of a multimodal text encoder. planner: says where things go before they are drawn, for a transformer
     with a layout embedding (pocket); without one the transformer is told the prompt alone.
-    fps: frames per second of what the transformer was trained on. steps, guidance, cross_modal_guidance, audio_lag,
+    fps: frames per second of what the transformer was trained on. planned_guidance: the guidance beside a layout, which
+    itself says most of what the prompt does; None: as without. steps, guidance, cross_modal_guidance, audio_lag,
     shift: what `__call__` uses where it is not told otherwise. audio_channels: 1, or 2 for stereo. text_layer,
     system_prompt: see `MultimodalEncoder`; None is HunyuanVideo-1.5's. offers: what the model was made for, fields of
     `Capabilities` such as {"resolutions": ["480p"], "durations": [3, 15]}; see `registry.capabilities`. All of these
@@ -82,6 +83,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         text_layer: int = -3,
         system_prompt: str | None = None,
         offers: dict[str, Any] | None = None,
+        planned_guidance: float | None = None,
     ):
         super().__init__()
         self.register_modules(
@@ -106,6 +108,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
             text_layer=text_layer,
             system_prompt=system_prompt,
             offers=offers,
+            planned_guidance=planned_guidance,
         )
         self.video_codec = adapted_video(video_vae, transformer)
         self.audio_codec = adapted_audio(audio_vae, vocoder, audio_channels)
@@ -176,15 +179,15 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         video_start = self._started(blanks[0], seeds, 0, whole[0]) if video else None
         audio_start = self._started(blanks[1], seeds, 1, whole[1]) if audio else None
         is_planned = self.planner is not None and video and known[0].is_unseen
+        usual = self.config.guidance
         if is_planned and video_shape.latent_frames <= self.planner.config.frames:
+            usual = usual if self.config.planned_guidance is None else self.config.planned_guidance
             video_start, audio_start = self._planned(positive, video_start, audio_start, video_shape, seeds)
         both = video and audio and not any(whole)
         schedule = Schedule(
             num_inference_steps or self.config.steps, self.config.shift, self.config.audio_lag if both else 0.0
         )
-        guidance = Guidance(
-            self.config.guidance if guidance_scale is None else guidance_scale, self.config.cross_modal_guidance
-        )
+        guidance = Guidance(usual if guidance_scale is None else guidance_scale, self.config.cross_modal_guidance)
         with step_cache(self.transformer, cache_interval):
             model = self._shared or self.transformer
             video_end, audio_end = sample(

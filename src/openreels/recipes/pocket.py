@@ -124,6 +124,7 @@ def _case_batch(row: Row, frames: int) -> int:
     return min(LARGEST, TOKENS // (clip_tokens * (1 + clips) + STILL_TOKENS * stills))
 
 
+PLANNED_GUIDANCE = 2.0  # 24 prompts at 2, 3 and 4.5: shapes right .69, .60, .50 (docs/log.md)
 NAMING = 0.1  # see `Stage.naming`; tried in `everything` alone (docs/log.md)
 
 
@@ -295,6 +296,7 @@ def export(training_plan: TrainingPlan, workdir: Path, folder: Path) -> SkyReels
         text_encoder=encoder.model,
         tokenizer=encoder.tokenizer,
         planner=planner,
+        planned_guidance=PLANNED_GUIDANCE,
     )
     for module in pipeline.components.values():
         for parameter in module.parameters() if isinstance(module, torch.nn.Module) else ():

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, multiprocessing
 
 from openreels.models.context_parallel import ContextParallel, Method
+from openreels.models.layout import heard_numbers, layout_numbers
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.tasks.states import audio_positions, audio_state, video_state
 from openreels.training.sharded.layout import Layout, distributed
@@ -20,6 +21,7 @@ from openreels.training.sharded.lora import add_lora, lora_config
 from openreels.training.sharded.samples import Batch, Sample, Target, UniformTimes, collate
 from openreels.training.sharded.sharding import export_adapter, export_weights, freeze, shard
 from openreels.training.sharded.trainer import ShardedTrainer, TrainerConfig, video_listens
+from openreels.training.stages import OnPath
 from openreels.types import AudioShape, Context, VideoShape
 
 VIDEO, AUDIO = VideoShape(5, 48, 32, 16, 2, 3, 2, 4), AudioShape(5_000, 16_000, 5, 6)
@@ -126,11 +128,21 @@ def velocities_and_gradients(
     return [v.detach() for v in velocities], {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 
 
+def told(path: OnPath, numbers: int) -> OnPath:
+    """With a layout, in which nobody is there in the second half."""
+    torch.manual_seed(7)
+    layout_BNK = torch.randn(*path.state.noisy_BNC.shape[:2], numbers)
+    layout_BNK[:, layout_BNK.shape[1] // 2 :] = 0.0
+    return path._replace(state=replace(path.state, layout_BNK=torch.nn.functional.pad(layout_BNK, (0, 1), value=1.0)))
+
+
 def context_errors(
     method: Method, streams: tuple[str, ...], references: int, time_bias: float | None
 ) -> tuple[float, float]:
     """How far velocities and averaged gradients are from those of one process, as a share of the largest."""
-    model, batch = tiny_transformer(time_bias_slope=time_bias), one_batch(references)
+    model, batch = tiny_transformer(time_bias_slope=time_bias, layout_classes=(2, 3)), one_batch(references)
+    video, audio = told(batch.video, layout_numbers((2, 3))), told(batch.audio, heard_numbers((2, 3)))
+    batch = batch._replace(video=video, audio=audio)
     alone, gradients_alone = velocities_and_gradients(model, batch, streams)
     parallel = ContextParallel(model, dist.group.WORLD, method)
     together, gradients = velocities_and_gradients(model, batch, streams)
