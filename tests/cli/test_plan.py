@@ -64,7 +64,7 @@ def test_pocket(pocket, openreels):
     outcome = openreels("plan", "pocket")
     assert (outcome.code, outcome.err) == (0, "")
     counts = json.loads(openreels("plan", "pocket", "--json").out)["parameters"]
-    assert set(counts) == {"transformer", "video_vae", "audio_vae", "vocoder", "text_encoder", "planner"}
+    assert set(counts) == {"transformer", "video_vae", "audio_vae", "vocoder", "text_encoder"}
     assert all(count > 0 for count in counts.values())
 
 
