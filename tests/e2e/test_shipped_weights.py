@@ -30,7 +30,7 @@ def test_video_with_its_sound(openreels, aspect, seconds, height, width):
     assert (clip.fps, clip.duration) == (Fraction(16), seconds)
     assert (clip.audio.shape, clip.sample_rate) == ((1, 16_000 * seconds), 16_000)
     assert np.ptp(clip.frames) > 100
-    assert 1e-3 < np.abs(clip.audio).max() < 1
+    assert 1e-3 < np.abs(clip.audio).max() <= 1  # after two steps a peak may stand at full scale
 
 
 def test_video_alone(openreels):
