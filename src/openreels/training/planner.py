@@ -3,7 +3,7 @@
 Nothing is rendered for it, so every case is a new one. It reads what the text encoder says when all stages are over,
 and is therefore trained last.
 
-Legend: B batch, S subjects, F latent frames, K numbers of a layout, L text tokens.
+Legend: B batch, S subjects, F latent frames, N all of their places in a layout, K numbers at each.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ SEEDS = 2**22  # cases of every kind of clip, so that none comes twice
 
 
 def new_planner(text_dim: int) -> LayoutPlanner:
+    """Of the pocket's sizes, untrained. text_dim: width of the text encoder's hidden states."""
     return LayoutPlanner(text_dim, LAYOUT_CLASSES, SUBJECTS)
 
 
@@ -121,7 +122,7 @@ class PlannerTask(Task):
 
 
 def case(bucket: Bucket, number: int, shape: VideoShape) -> tuple[str, Tensor]:
-    """A prompt and its layout (S, F, K)."""
+    """Case `number` of its kind: a prompt and its layout (S, F, K). shape: of the video."""
     seed = clip_seed(0, bucket, SEEDS + number)  # not those whose latents are kept
     if bucket.row is not None:
         example = example_of(bucket, seed)
