@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from openreels.flow.guidance import Guidance
-from openreels.models.layout import heard_numbers, layout_numbers
+from openreels.models.layout import heard_numbers, seen_numbers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -66,7 +66,7 @@ def test_a_layout_goes_with_the_prompt_and_not_with_the_negative_one(tiny):
     video, audio = tiny.video(), tiny.audio()
     told = tuple(
         replace(state, layout_BNK=torch.ones(2, state.tokens, count((2, 3)) + 1))
-        for state, count in ((video, layout_numbers), (audio, heard_numbers))
+        for state, count in ((video, seen_numbers), (audio, heard_numbers))
     )
     prompt, negative = tiny.context(), tiny.context(seed=9)
     with torch.no_grad():

@@ -12,17 +12,21 @@ from torch.testing import assert_close
 from openreels.models.layout import (
     CLASSES,
     MOUTH,
+    NEARBY,
     RADIUS,
     THERE,
     TOUCH,
     TURN,
     LayoutEmbedding,
     LayoutPlanner,
+    Waves,
     heard_layout,
     heard_numbers,
     layout_numbers,
     seen_layout,
+    seen_numbers,
     shared_weights,
+    waved_numbers,
 )
 from openreels.types import Context, VideoShape
 
@@ -56,7 +60,8 @@ def test_every_token_is_told_the_way_to_the_subject(x, y, size):
     height, width = size
     shape = replace(SHAPE, height=height, width=width, latent_height=height // 16, latent_width=width // 16)
     told = seen_layout(layout({"x": x, "y": y}), shape).view(1, 3, height // 16, width // 16, -1)
-    assert told.shape[-1] == layout_numbers(SORTS) + 1 and (told[..., -1] == 1).all()
+    assert told.shape[-1] == seen_numbers(SORTS) + 1 and (told[..., -1] == 1).all()
+    first = layout_numbers(SORTS)
     for row in range(height // 16):
         for column in range(width // 16):
             # Pixels of the subject's middle and of the token's, in tokens of 16 pixels.
@@ -64,6 +69,24 @@ def test_every_token_is_told_the_way_to_the_subject(x, y, size):
             way_y = (height / 2 + 64 * y - 16 * (row + 0.5)) / 16
             expected = torch.tensor([way_x, way_y]).clamp(-4.0, 4.0)
             assert_close(told[0, 0, row, column, [0, 4]], expected, atol=1e-4, rtol=1e-4)
+            shares = [2 * 16 * (column + 0.5) / width - 1, 2 * 16 * (row + 0.5) / height - 1]
+            place = [*shares, width / 64, height / 64, 1.0]
+            assert_close(told[0, 0, row, column, first:-1], torch.tensor(place))
+    assert not told[0, 1:, ..., -2].any()  # only the first frame is the first
+
+
+def test_waves_are_of_ways_and_of_places_in_the_canvas():
+    told = torch.randn(2, 3, seen_numbers(SORTS), generator=torch.Generator().manual_seed(0))
+    waves = Waves(told.shape[-1], waved_numbers(SORTS), octaves=2)
+    found = waves(told)
+    assert found.shape[-1] == waves.out_features == told.shape[-1] + 2 * 2 * 10
+    assert torch.equal(found[..., : told.shape[-1]], told)
+    first = layout_numbers(SORTS)
+    chosen = told[..., [0, 1, 2, 3, 4, 5, 6, 7, first, first + 1]]
+    expected = [(torch.pi * chosen).sin(), (torch.pi * chosen).cos()]
+    expected += [(2 * torch.pi * chosen).sin(), (2 * torch.pi * chosen).cos()]
+    assert_close(found[..., told.shape[-1] :], torch.cat(expected, -1))
+    assert Waves(5)(told[..., :5]).shape[-1] == 5
 
 
 def test_the_nearest_edge_decides_who_a_token_is_told_of():
@@ -78,8 +101,9 @@ def test_nobody_is_told_of_whoever_is_not_there():
     alone = layout({"x": 0.2, "y": 0.1, "kind": 2})
     both = layout(absent, {"x": 0.2, "y": 0.1, "kind": 2})
     assert torch.equal(seen_layout(both, SHAPE), seen_layout(alone, SHAPE))
-    assert torch.equal(heard_layout(both, 9)[..., :6], heard_layout(alone, 9)[..., :6])
-    assert not seen_layout(layout(absent), SHAPE)[..., :-1].any()
+    events = slice(0, 2 * len(NEARBY))
+    assert torch.equal(heard_layout(both, 9)[..., events], heard_layout(alone, 9)[..., events])
+    assert not seen_layout(layout(absent), SHAPE)[..., : layout_numbers(SORTS)].any()
     assert not heard_layout(layout(absent), 9)[..., :-1].any()
 
 
@@ -88,21 +112,30 @@ def test_sound_is_told_of_touches_and_mouths_in_the_frames_around_it():
     other = {"x": 0.3, "y": 0.0, "kind": 2, "mouth": {0: 0.25, 7: 0.5}}
     told = heard_layout(layout(one, other), 9)[0]
     assert told.shape == (9, heard_numbers(SORTS) + 1) and (told[:, -1] == 1).all()
-    told = told[:, :-1]
-    mouth_A3, touch_A3 = told[:, 0:6:2], told[:, 1:6:2]
-    assert [a for a in range(9) if touch_A3[a].any()] == [3, 4, 5]
-    assert touch_A3[[3, 4, 5]].tolist() == [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
-    assert mouth_A3[7].tolist() == [0, 0.5, 0] and mouth_A3[0].tolist() == [0.25, 0.25, 0]
-    assert told[4, 6:].tolist() == [0, 1, 0, 0, 0] and told[7, 6:].tolist() == [0, 0, 1, 0, 0]
+    frames = len(NEARBY)
+    events_AO2, classes_AK = told[:, : 2 * frames].unflatten(-1, (frames, 2)), told[:, 2 * frames : -1]
+    for token in range(9):
+        # Each hears the eight frames before it, its own, and two to come; of the one who has most to be heard there.
+        near = [min(max(token + offset, 0), 8) for offset in range(-8, 3)]
+        touches, mouths = near.count(4) * 1.0, near.count(0) * 0.25 + near.count(7) * 0.5
+        louder = int(mouths > touches)
+        expected = torch.zeros(frames, 2)
+        if louder:
+            expected[:, 0] = torch.tensor([{0: 0.25, 7: 0.5}.get(frame, 0.0) for frame in near])
+        else:
+            expected[:, 1] = torch.tensor([float(frame == 4) for frame in near])
+        assert torch.equal(events_AO2[token], expected)
+        assert classes_AK[token].tolist() == ([0, 0, 1, 0, 0] if louder else [0, 1, 0, 0, 0])
 
 
 def test_other_numbers_of_audio_tokens_follow_the_clock():
     told = heard_layout(layout({"x": 0.0, "y": 0.0, "touch": {8: 1.0}}), 18)[0]
-    assert told[:, 3].nonzero().flatten().tolist() == [16, 17]
+    own = 2 * NEARBY.index(0) + 1
+    assert told[:, own].nonzero().flatten().tolist() == [16, 17]
 
 
 def test_an_embedding_is_nothing_at_first_and_nothing_where_nobody_is_told():
-    embed = LayoutEmbedding(layout_numbers(SORTS), 8, ways=8)
+    embed = LayoutEmbedding(layout_numbers(SORTS), 8, waved=range(8))
     told = torch.cat([torch.randn(2, 5, layout_numbers(SORTS)), torch.ones(2, 5, 1)], dim=-1)
     assert not embed(told).any()
     torch.nn.init.normal_(embed.mlp[-1].weight)
@@ -147,6 +180,16 @@ def test_a_prediction_goes_by_everything(planner):
 
 
 @torch.no_grad()
+def test_the_order_of_a_prompt_counts_once_it_is_learnt(planner):
+    noisy, time = torch.randn(2, 2, 3, layout_numbers(SORTS)), torch.tensor([0.3, 0.3])
+    text = context()
+    turned = replace(text, hidden_BLD=torch.cat([text.hidden_BLD[:, :3].flip(1), text.hidden_BLD[:, 3:]], dim=1))
+    assert_close(planner(noisy, time, 1.0, turned), planner(noisy, time, 1.0, text))
+    torch.nn.init.normal_(planner.embed_place.weight)
+    assert not torch.allclose(planner(noisy, time, 1.0, turned), planner(noisy, time, 1.0, text))
+
+
+@torch.no_grad()
 def test_several_layouts_of_one_prompt_do_not_see_each_other(planner):
     torch.manual_seed(1)
     noisy, time = torch.randn(4, 2, 3, layout_numbers(SORTS)), torch.tensor([0.1, 0.9, 0.4, 0.2])
@@ -154,9 +197,21 @@ def test_several_layouts_of_one_prompt_do_not_see_each_other(planner):
     assert_close(planner(noisy, time, 1.0, context()), planner(noisy, time, 1.0, twice))
 
 
-def planned(planner, *seeds, steps: int = 4):
+def planned(planner, *seeds, steps: int = 4, **settings):
     draws = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return planner.plan(context(len(seeds)), 3, 1.5, draws, steps=steps)
+    text = context(len(seeds))
+    negative = replace(text, hidden_BLD=-text.hidden_BLD)
+    return planner.plan(text, negative, 3, 1.5, draws, steps=steps, **settings)
+
+
+@torch.no_grad()
+def test_guidance_pushes_away_from_the_negative_prompt(planner, monkeypatch):
+    """With a planner that says what it read, the plan lies beyond it by the scale."""
+    said = lambda context: context.hidden_BLD[:, 0].sum(1)[:, None, None, None].clamp(-0.1, 0.1)  # noqa: E731
+    monkeypatch.setattr(planner, "forward", lambda x, time, aspect, text: torch.zeros_like(x) + said(text))
+    places = [planned(planner, 0, guidance=scale)[..., 0] for scale in (1.0, 2.0)]
+    assert_close(places[1], 3.0 * places[0])  # what the negative one says is just the opposite
+    assert places[0].abs().min() > 1e-3
 
 
 def test_a_plan_is_settled_and_a_matter_of_its_own_seed(planner):
@@ -184,6 +239,7 @@ def test_a_planner_that_knows_the_layout_plans_it(planner, monkeypatch):
 
 def test_models_share_all_but_what_hears_of_layouts():
     ours, theirs = {"a.weight": (2, 3), "video.embed_layout.b": (4,)}, {"a.weight": [2, 3]}
+    ours |= {"audio.sketch.c": (1,), "audio.embed_sketch.d": (1,), "video.trust_sketch.e": (1,)}
     assert shared_weights(theirs, ours) == shared_weights(ours, theirs) == ["a.weight"]
     with pytest.raises(ValueError, match=r"a\.weight is not the same"):
         shared_weights({"a.weight": (3, 2)}, ours)

@@ -12,7 +12,8 @@ from peft import LoraConfig
 from torch.testing import assert_close
 
 from openreels.models.blocks import DualStreamBlock, SingleStreamBlock
-from openreels.models.layout import heard_numbers, layout_numbers
+from openreels.models.layout import heard_numbers, seen_numbers
+from openreels.models.sketch import likely_velocity
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.tasks.states import audio_positions
 from openreels.types import Context
@@ -333,7 +334,7 @@ def test_both_streams_go_by_what_they_are_told(tiny, references):
     model = tiny.shake(tiny.transformer(layout_classes=(2, 3)))
     video, audio = (tiny.with_references(state, references) for state in (tiny.video(), tiny.audio()))
     without = model(video, audio, tiny.context())
-    seen, heard = told(tiny, video, layout_numbers((2, 3))), told(tiny, audio, heard_numbers((2, 3)))
+    seen, heard = told(tiny, video, seen_numbers((2, 3))), told(tiny, audio, heard_numbers((2, 3)))
     assert differs(model(seen, None, tiny.context())[0], model(video, None, tiny.context())[0])
     assert differs(model(None, heard, tiny.context())[1], model(None, audio, tiny.context())[1])
     # A sample of zeros is told nothing, whatever the others of its batch are told.
@@ -341,6 +342,25 @@ def test_both_streams_go_by_what_they_are_told(tiny, references):
     for velocity, same in zip(model(*half, tiny.context()), without, strict=True):
         assert differs(velocity[0], same[0])
         assert_close(velocity[1], same[1])
+
+
+@torch.no_grad()
+def test_a_told_token_is_what_the_tower_trusts_the_sketch_to_be(tiny):
+    """Trusted entirely, the velocity is the likely one; not at all, the tower's own."""
+    model = tiny.shake(tiny.transformer(layout_classes=(2, 3), gaussian_skip=True))
+    state = told(tiny, tiny.video(), seen_numbers((2, 3)))
+    text = tiny.context()
+    expected = likely_velocity(state.noisy_BNC, state.time_B, *model.video.sketch(state.layout_BNK, text))
+    model.video.trust_sketch.weight.zero_()
+    model.video.trust_sketch.bias.fill_(50.0)
+    assert_close(model(state, None, text)[0], expected, atol=1e-5, rtol=1e-5)
+    model.video.trust_sketch.bias.fill_(-50.0)
+    own = model(state, None, text)[0]
+    assert differs(own, expected)
+    model.video.trust_sketch.bias.zero_()
+    assert_close(model(state, None, text)[0], (own + expected) / 2, atol=1e-5, rtol=1e-5)
+    torch.nn.init.normal_(model.video.embed_sketch.weight)
+    assert differs(model(state, None, text)[0], (own + expected) / 2)  # the tower sees it, too
 
 
 def test_a_model_without_layouts_refuses_them(tiny):

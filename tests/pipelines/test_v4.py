@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from openreels.media.aspect import ASPECTS
-from openreels.models.layout import LayoutPlanner, heard_numbers, layout_numbers
+from openreels.models.layout import LayoutPlanner, heard_numbers, seen_numbers
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.pipelines.placement import Placement, apply_placement, placement_by_size
 from openreels.pipelines.reel import Reel, hash_folder
@@ -64,7 +64,7 @@ def test_layouts_are_planned_once_and_told_to_both_streams_beside_the_prompt(pla
     for state in (video, audio):
         with_prompt, with_negative, apart = state.layout_BNK.chunk(3)
         assert torch.equal(apart, with_prompt) and with_prompt.any() and not with_negative.any()
-    assert video.layout_BNK.shape == (6, 3 * 2 * 3, layout_numbers(CLASSES) + 1)
+    assert video.layout_BNK.shape == (6, 3 * 2 * 3, seen_numbers(CLASSES) + 1)
     assert audio.layout_BNK.shape == (6, 9, heard_numbers(CLASSES) + 1)
     alone, *_ = seen_by(planned, "a blue box", seed=4)
     assert_close(alone.layout_BNK[0], video.layout_BNK[1])

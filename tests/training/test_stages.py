@@ -8,10 +8,12 @@ import torch
 from torch.testing import assert_close
 
 from openreels.flow.path import interpolate
+from openreels.models.layout import LAYOUT_PARTS
+from openreels.models.sketch import Sketched
 from openreels.recipes.pocket import tiny_plan
 from openreels.tasks.states import audio_state, video_state
 from openreels.training.loop import step_generator
-from openreels.training.stages import OnPath, TimeSampling, flow_error, on_path, part_of
+from openreels.training.stages import OnPath, TimeSampling, flow_error, on_path, part_of, sketch_error
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STAGES = {stage.name: stage for stage in tiny_plan().stages}
@@ -175,14 +177,16 @@ def test_gradients_reach_exactly_what_the_stage_learns(make_task, name):
         step(task, number)[0].backward()
     for key, parameter in task.model.named_parameters():
         learns = part_of(key) in task.stage.learns and not ("video_from_audio" in key and name == "following")
-        learns = learns and not (".embed_layout." in key and name == "sound")
+        learns = learns and not (name == "sound" and any(part in key for part in LAYOUT_PARTS))
+        learns = learns and (part_of(key) != "sketch" or key.split(".")[0] in task.stage.streams)
         assert parameter.requires_grad == learns and (parameter.grad is not None) == learns, key
     assert all(p.grad is None for p in task.encoder.model.parameters()) or "text" in task.stage.learns
 
 
 def test_every_parameter_belongs_to_one_part(tiny):
-    parts = {part_of(name) for name, _ in tiny.transformer().named_parameters()}
-    assert parts == {"video", "audio", "cross"}
+    parts = {part_of(name) for name, _ in tiny.transformer(layout_classes=(2, 3)).named_parameters()}
+    assert parts == {"video", "audio", "cross", "sketch"}
+    assert part_of("audio.sketch.enter.weight") == "sketch" and part_of("audio.embed_sketch.weight") == "audio"
     assert part_of("layers.0.audio.text_cross.to_q.weight") == part_of("audio.embed.bias") == "audio"
     assert part_of("layers.1.audio_from_video.to_q.weight") == part_of("layers.1.video_from_audio.time_bias") == "cross"
 
@@ -206,6 +210,31 @@ def test_a_reading_step_without_any_caption_is_still_finite(make_task, worker, l
     bare = make_task("reading", text_dropout=1.0)
     task = StageTask(bare.stage, bare.model, bare.encoder, bare.latents, AttributeHeads(bare.encoder.width))
     assert torch.isfinite(step(task)[0])
+
+
+# --- sketches --------------------------------------------------------------------------------------------------------
+
+
+def test_a_sketch_learns_what_told_tokens_hold_and_no_tower_runs(make_task):
+    task = make_task("sketch", batch=4)
+    ran = []
+    task.model.register_forward_pre_hook(lambda *_: ran.append(1))
+    shown = [step(task, number)[1] for number in range(2)]
+    assert not ran and all(each.keys() == {"video sketch", "audio sketch"} for each in shown)
+
+
+def test_a_sketch_is_judged_on_clean_latents_of_told_tokens(tiny):
+    data, time_B = tiny.noise(2, 12, 4), torch.tensor([0.25, 0.9])
+    truth = on_path(video_state(tiny.VIDEO, 2), data, time_B, gen())
+    told = torch.zeros(2, 12, 3)
+    told[0, :3, -1] = 1.0
+    truth = truth._replace(state=replace(truth.state, layout_BNK=told))
+    mean = data + 100.0 * (told[..., -1:] == 0)  # what is not told does not count
+    mean[0, 0] += 3.0
+    variance = torch.full((2, 12, 1), 0.5)
+    loss, shown = sketch_error(Sketched(mean, variance), truth)
+    assert shown.item() == pytest.approx(9.0 / 3, rel=1e-4)
+    assert loss.item() == pytest.approx(3.0 + 0.1 * (torch.tensor(0.5).log().item() + 3.0 / 0.5), rel=1e-4)
 
 
 # --- naming ----------------------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ middle (short sides of the picture, from its middle, y down), cosine and sine of
 (0..1), whether it touches something (0..1). Then whether it is there (0 or 1), its radius (short sides), and its
 classes (one 1 each): what kind of thing, which colour.
 
-Legend: B batch, S subjects, F latent frames, M moments of one, Y X rows and columns, K numbers, W ways, N video tokens,
-A audio tokens, O frames around one, T frames, D width, L text tokens.
+Legend: B batch, S subjects, F latent frames, M moments of one, Y X rows and columns, K numbers, W waves, N video
+tokens, A audio tokens, O frames around one, T frames, D width, L text tokens.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from openreels.types import Context, VideoShape
 
 __all__ = [
     "CLASSES",
+    "LAYOUT_PARTS",
     "MOMENTS",
     "MOUTH",
     "RADIUS",
@@ -40,11 +41,14 @@ __all__ = [
     "TURN",
     "LayoutEmbedding",
     "LayoutPlanner",
+    "Waves",
     "heard_layout",
     "heard_numbers",
     "layout_numbers",
     "seen_layout",
+    "seen_numbers",
     "shared_weights",
+    "waved_numbers",
 ]
 
 MOMENTS = 4  # the frames of a latent frame; of the first one, which has a single frame, that one four times
@@ -54,12 +58,29 @@ X, Y, TURN, MOUTH, TOUCH = (
 WAYS = 2 * MOMENTS  # the numbers that are places, and to a token ways there
 THERE, RADIUS, CLASSES = 24, 25, 26
 FAR = 4.0  # tokens; whatever is further away is so far
-NEARBY = (-1, 0, 1)  # frames that an audio token hears of, from its own
+PLACE = 5  # numbers that say which token of which canvas it is
+TEXT_OCTAVES = 9  # of places in a prompt: waves of 2 to 512 tokens
+NEARBY = range(-8, 3)  # frames that an audio token hears of, from its own: what rings was struck before
+
+
+# Parts of a tower that only a model with layouts has.
+LAYOUT_PARTS = (".embed_layout.", ".sketch.", ".embed_sketch.", ".trust_sketch.")
 
 
 def layout_numbers(classes: Sequence[int]) -> int:
     """Of each subject in each latent frame. classes: how many there are of every sort."""
     return CLASSES + sum(classes)
+
+
+def seen_numbers(classes: Sequence[int]) -> int:
+    """Of each video token, see `seen_layout`."""
+    return layout_numbers(classes) + PLACE
+
+
+def waved_numbers(classes: Sequence[int]) -> list[int]:
+    """Which numbers of a video token are ways and places: a matter of pixels, so their sines are told too."""
+    first = layout_numbers(classes)
+    return [*range(WAYS), first, first + 1]
 
 
 def heard_numbers(classes: Sequence[int]) -> int:
@@ -73,7 +94,7 @@ def shared_weights(theirs: Mapping[str, Sequence[int]], ours: Mapping[str, Seque
     theirs, ours: shapes by name. Raises ValueError where they differ otherwise.
     """
     names = [name for name in theirs if name in ours]
-    other = [name for name in {*theirs} ^ {*ours} if ".embed_layout." not in name]
+    other = [name for name in {*theirs} ^ {*ours} if not any(part in name for part in LAYOUT_PARTS)]
     other += [name for name in names if tuple(theirs[name]) != tuple(ours[name])]
     if other:
         raise ValueError(f"{min(other)} is not the same in both models ({len(other)} differences)")
@@ -81,8 +102,10 @@ def shared_weights(theirs: Mapping[str, Sequence[int]], ours: Mapping[str, Seque
 
 
 def seen_layout(layout_BSFK: Tensor, shape: VideoShape) -> Tensor:
-    """What every video token is told, (B, N, K + 1): the numbers of the subject nearest to it, whose places are ways
-    there from the token's middle, in tokens; zeros where nobody is. Last a 1: it is told."""
+    """What every video token is told, (B, N, K' + 1): the numbers of the subject nearest to it, whose places are ways
+    there from the token's middle, in tokens; zeros where nobody is. Then where the token is: column and row (shares of
+    half the canvas, -1..1), width and height of the canvas (short sides), 1 in the first frame, which is a single one.
+    Last a 1: it is told."""
     token = shape.height / shape.latent_height / min(shape.height, shape.width)
     sizes = shape.latent_height, shape.latent_width
     row_Y, column_X = ((torch.arange(n, device=layout_BSFK.device) + 0.5 - n / 2) * token for n in sizes)
@@ -94,7 +117,17 @@ def seen_layout(layout_BSFK: Tensor, shape: VideoShape) -> Tensor:
     ways = [way_BSFYXM.clamp(-FAR, FAR) for way_BSFYXM in (right_BSFYXM, down_BSFYXM)]
     told_BFYXK = _of_one(torch.cat([*ways, each_BSFYXK[..., WAYS:]], dim=-1), beyond_BSFYX.argmin(1))
     told_BFYXK = told_BFYXK * (told_BFYXK[..., THERE, None] > 0.5)
-    return _marked(told_BFYXK.flatten(1, 3))
+    place_BFYXK = _places(shape, column_X, row_Y, token).expand(len(layout_BSFK), -1, -1, -1, -1)
+    return _marked(torch.cat([told_BFYXK, place_BFYXK], dim=-1).flatten(1, 3))
+
+
+def _places(shape: VideoShape, column_X: Tensor, row_Y: Tensor, token: float) -> Tensor:
+    """Where every token is, (F, Y, X, `PLACE`)."""
+    sizes = shape.latent_frames, shape.latent_height, shape.latent_width
+    width, height = shape.latent_width * token, shape.latent_height * token
+    first_F = torch.arange(sizes[0], device=column_X.device) == 0
+    numbers = [2 * column_X / width, 2 * row_Y[:, None] / height, width, height, first_F[:, None, None]]
+    return torch.stack([torch.as_tensor(each, device=column_X.device).float().expand(sizes) for each in numbers], -1)
 
 
 def heard_layout(layout_BSFK: Tensor, tokens: int) -> Tensor:
@@ -122,25 +155,37 @@ def _marked(told_BNK: Tensor) -> Tensor:
     return nn.functional.pad(told_BNK, (0, 1), value=1.0)
 
 
+class Waves(nn.Module):
+    """Numbers (..., K) -> the same, and sines and cosines of some of them, (..., K + W).
+
+    waved: which. octaves: the longest wave is 2.
+    """
+
+    def __init__(self, numbers: int, waved: Sequence[int] = (), octaves: int = 3):
+        super().__init__()
+        self.waved, self.octaves = [*waved], octaves
+        self.out_features = numbers + 2 * octaves * len(self.waved)
+
+    def forward(self, numbers_BNK: Tensor) -> Tensor:
+        phases = [pi * 2.0**octave * numbers_BNK[..., self.waved] for octave in range(self.octaves)]
+        return torch.cat([numbers_BNK, *(wave for phase in phases for wave in (phase.sin(), phase.cos()))], dim=-1)
+
+
 class LayoutEmbedding(nn.Module):
     """What tokens are told (B, N, K + 1) -> (B, N, D): nothing at first, and nothing where the last number is 0.
 
-    numbers: K. ways: of these, the ones at the beginning that are ways to somewhere: a shape's edge is a matter of
-    pixels, so their sines go in too.
+    numbers, waved: K, and those of which sines go in too.
     """
 
-    def __init__(self, numbers: int, dim: int, ways: int = 0, octaves: int = 3):
+    def __init__(self, numbers: int, dim: int, waved: Sequence[int] = ()):
         super().__init__()
-        self.ways, self.octaves = ways, octaves
-        entering = nn.Linear(numbers + 2 * octaves * ways, dim)
+        self.waves = Waves(numbers, waved)
+        entering = nn.Linear(self.waves.out_features, dim)
         self.mlp = nn.Sequential(entering, nn.SiLU(), nn.Linear(dim, dim), nn.SiLU(), ZeroLinear(dim, dim))
 
     def forward(self, layout_BNK: Tensor) -> Tensor:
-        numbers_BNK, is_told_BN1 = layout_BNK[..., :-1], layout_BNK[..., -1:]
-        phases = [pi * 2.0**octave * numbers_BNK[..., : self.ways] for octave in range(self.octaves)]
-        waves = [wave for phase_BNW in phases for wave in (phase_BNW.sin(), phase_BNW.cos())]
         dtype = self.mlp[0].weight.dtype
-        return self.mlp(torch.cat([numbers_BNK, *waves], dim=-1).to(dtype)) * is_told_BN1.to(dtype)
+        return self.mlp(self.waves(layout_BNK[..., :-1]).to(dtype)) * layout_BNK[..., -1:].to(dtype)
 
 
 class LayoutPlanner(ModelMixin, ConfigMixin):
@@ -175,6 +220,7 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         self.embed_canvas = nn.Linear(2, width)
         self.embed_time = TimeEmbedding(width)
         self.embed_text = nn.Sequential(nn.LayerNorm(text_dim), nn.Linear(text_dim, width))
+        self.embed_place = ZeroLinear(2 * TEXT_OCTAVES, width)
         layer = nn.TransformerDecoderLayer(
             width, num_heads, 3 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
@@ -212,7 +258,7 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         number = torch.arange(copies, device=x.device).repeat_interleave(own)
         x = self.layers(
             x.unflatten(0, (-1, copies)).flatten(1, 2),
-            self.embed_text(context.hidden_BLD.to(x.dtype)),
+            self._read(context).to(x.dtype),
             tgt_mask=None if copies == 1 else number[:, None] != number,
             memory_key_padding_mask=~context.mask_BL,
         )
@@ -220,20 +266,37 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         out = [leave(each).unflatten(2, (most, -1)) for leave, each in zip(self.leave, x, strict=True)]
         return torch.cat(out, dim=-1)[:, :, :frames]
 
+    def _read(self, context: Context) -> Tensor:
+        """The prompt's tokens (B, L, D), and where they stand: of two things it is said in turn how they look."""
+        text_BLD = self.embed_text(context.hidden_BLD.to(self.dtype))
+        place_L = torch.arange(text_BLD.shape[1], device=text_BLD.device, dtype=torch.float32)
+        phase_LW = pi * place_L[:, None] / 2.0 ** torch.arange(TEXT_OCTAVES, device=text_BLD.device)
+        return text_BLD + self.embed_place(torch.cat([phase_LW.sin(), phase_LW.cos()], -1).to(self.dtype))
+
     @apply_forward_hook  # offloading moves the weights
     @torch.no_grad()
     def plan(
-        self, context: Context, frames: int, aspect: float, generators: Sequence[torch.Generator], steps: int = 24
+        self,
+        context: Context,
+        negative: Context,
+        frames: int,
+        aspect: float,
+        generators: Sequence[torch.Generator],
+        steps: int = 24,
+        guidance: float = 1.5,
     ) -> Tensor:
         """Layouts (B, S, F, K) of the prompts, settled; on the CPU.
 
-        frames: latent ones. generators: one each, on the CPU. steps: of Euler. Raises ValueError for too many frames.
+        negative: of what the plans shall be pushed away from, with the scale `guidance`. frames: latent ones.
+        generators: one each, on the CPU. steps: of Euler. Raises ValueError for too many frames.
         """
         size, device = (self.config.subjects, frames, len(self.scale_K)), context.hidden_BLD.device
         x = torch.stack([torch.randn(size, generator=each) for each in generators]).to(device, self.dtype)
         for step in range(steps):
             time_B = torch.full((len(x),), step / steps, device=device)
-            x = x + (self(x, time_B, aspect, context) - x) / (steps - step)
+            found = self(x, time_B, aspect, context)
+            found = found + (guidance - 1) * (found - self(x, time_B, aspect, negative))
+            x = x + (found - x) / (steps - step)
         # Who is there and what is a matter of thresholds: so decided in one place, on any device.
         return self.settled(x.float().cpu() / self.scale_K.float().cpu() + self.middle_K.float().cpu())
 

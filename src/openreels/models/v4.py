@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from openreels.models.blocks import DualStreamBlock, SingleStreamBlock, StreamInputs
 from openreels.models.context import ContextSources, TextRefiner, two_layers
-from openreels.models.layout import WAYS, LayoutEmbedding, heard_numbers, layout_numbers
+from openreels.models.layout import LayoutEmbedding, heard_numbers, seen_numbers, waved_numbers
+from openreels.models.sketch import Sketch, Sketched, likely_velocity
 from openreels.nn.attention import CrossAttention, TimeDistanceBias, key_mask_bias
 from openreels.nn.linear import ZeroLinear
 from openreels.nn.modulation import AdaptiveNorm, NumberEmbedding, TimeEmbedding, per_token
@@ -65,14 +66,18 @@ class Tower(nn.Module):
         entrances: Entrances,
         clean_given: bool = False,
         layout_classes: tuple[int, ...] | None = None,
+        sketch_width: int = 0,
     ):
         super().__init__()
         self.given, self.gaussian_skip, self.clean_given = given, gaussian_skip, clean_given
         self.embed = nn.Linear(2 * channels + 1 if given else channels, dim)
-        self.embed_layout = None
+        self.embed_layout = self.sketch = None
         if layout_classes is not None:
-            numbers = layout_numbers(layout_classes) if given else heard_numbers(layout_classes)
-            self.embed_layout = LayoutEmbedding(numbers, dim, WAYS if given else 0)
+            numbers = (seen_numbers if given else heard_numbers)(layout_classes)
+            waved = waved_numbers(layout_classes) if given else ()
+            self.embed_layout = LayoutEmbedding(numbers, dim, waved)
+            self.sketch = Sketch(numbers, text_dim, channels, sketch_width, waved)
+            self.embed_sketch, self.trust_sketch = ZeroLinear(channels, dim), ZeroLinear(dim, channels)
         self.embed_time = TimeEmbedding(dim)
         if entrances.refiner_layers:
             self.embed_text = TextRefiner(text_dim, dim, entrances.num_heads, entrances.refiner_layers)
@@ -89,29 +94,38 @@ class Tower(nn.Module):
         self.modulation_out = AdaptiveNorm(dim, 2, modulation_rank)
         self.to_velocity = ZeroLinear(dim, channels)
 
-    def tokens(self, state: StreamState) -> Tensor:
+    @torch.no_grad()
+    def sketched(self, state: StreamState, context: Context) -> Sketched | None:
+        """What the tokens to generate probably hold, by the layout they are told; it learns by itself."""
+        if state.layout_BNK is None:
+            return None
+        if self.sketch is None:
+            raise ValueError("the state holds a layout, for which this model has no entrance")
+        return self.sketch(state.layout_BNK, context)
+
+    def tokens(self, state: StreamState, sketch: Sketched | None = None) -> Tensor:
         """(B, R + N, D): references, then the tokens to generate."""
         dtype = self.embed.weight.dtype
         parts = (state.noisy_BNC, state.given_BNC, state.mask_BN1, state.reference_BRC)
         noisy, given, mask, reference = (part.to(dtype) for part in parts)
         if not self.given:
             tokens = self.embed(torch.cat([reference, noisy], dim=1))
-            return self._told(tokens, state)
+            return self._told(tokens, state, sketch)
         if self.clean_given:
             noisy = torch.where(state.mask_BN1 >= 1, given, noisy)  # before rounding: a share of 1023/1024 is not all
         # M = 0 hides I: what is not given cannot leak, whatever the caller put there.
         generated = torch.cat([noisy, given * (mask > 0), mask], dim=-1)
         clean = torch.cat([reference, reference, torch.ones_like(reference[..., :1])], dim=-1)
-        return self._told(self.embed(torch.cat([clean, generated], dim=1)), state)
+        return self._told(self.embed(torch.cat([clean, generated], dim=1)), state, sketch)
 
-    def _told(self, tokens_BND: Tensor, state: StreamState) -> Tensor:
+    def _told(self, tokens_BND: Tensor, state: StreamState, sketch: Sketched | None) -> Tensor:
         """With what the generated tokens are told of the layout."""
-        if state.layout_BNK is None:
+        if sketch is None:
             return tokens_BND
-        if self.embed_layout is None:
-            raise ValueError("the state holds a layout, for which this model has no entrance")
         references_BRD, generated_BND = tokens_BND.split([state.references, state.tokens], dim=1)
-        return torch.cat([references_BRD, generated_BND + self.embed_layout(state.layout_BNK)], dim=1)
+        sketch_BND = self.embed_sketch(sketch.mean_BNC.to(tokens_BND.dtype)) * state.layout_BNK[..., -1:]
+        told_BND = self.embed_layout(state.layout_BNK) + sketch_BND.to(tokens_BND.dtype)
+        return torch.cat([references_BRD, generated_BND + told_BND], dim=1)
 
     def text(self, context: Context, time_B: Tensor) -> HiddenStates:
         """The context's tokens at the model's width, (B, L, D): glyph and image states first where there are some."""
@@ -151,11 +165,18 @@ class Tower(nn.Module):
             time_BGD = torch.cat([time_BGD[:, :-1], guided_B1D], dim=1)
         return time_BGD
 
-    def velocity(self, hidden_states: Tensor, state: StreamState, inputs: StreamInputs) -> Tensor:
+    def velocity(
+        self, hidden_states: Tensor, state: StreamState, inputs: StreamInputs, sketch: Sketched | None = None
+    ) -> Tensor:
         """(B, N, C): d z / d t at the generated tokens, float32."""
         shift, scale = (per_token(m, inputs.counts) for m in self.modulation_out(inputs.time_BGD))
-        out = self.to_velocity(self.norm_out(hidden_states) * (1 + scale) + shift)[:, state.references :].float()
-        out = self._skipped(out, state)
+        hidden_states = (self.norm_out(hidden_states) * (1 + scale) + shift)[:, state.references :]
+        out = self._skipped(self.to_velocity(hidden_states).float(), state)
+        if sketch is not None:
+            # Two opinions of the same: of what follows from the layout, the tower need not find all anew in the noise.
+            trust_BNC = torch.sigmoid(self.trust_sketch(hidden_states).float()) * state.layout_BNK[..., -1:]
+            likely_BNC = likely_velocity(state.noisy_BNC, state.time_B, *sketch)
+            out = out + trust_BNC * (likely_BNC - out)
         if not self.clean_given:
             return out
         left = (1 - state.time_B.float()).clamp(min=1e-4)[:, None, None]
@@ -166,8 +187,7 @@ class Tower(nn.Module):
             return out
         # For unit-variance latents the best linear guess of the velocity is known; the network adds what it misses.
         t = state.time_B.float()[:, None, None]
-        variance = t**2 + (1 - t) ** 2
-        return (2 * t - 1) / variance * state.noisy_BNC.float() + out * variance.rsqrt()
+        return likely_velocity(state.noisy_BNC, state.time_B) + out * (t**2 + (1 - t) ** 2).rsqrt()
 
 
 class TwinLayer(nn.Module):
@@ -220,6 +240,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
     modulation_rank: bottleneck of the time modulation (None: full, as in the open models).
     time_bias_slope: None = no audio-video time bias; 0 = learnable, starts at none; > 0 = starts looking nearby.
     layout_classes: of things in layouts (`models/layout.py`), which both towers can then be told; None: neither can.
+    sketch_width: of the layers that sketch a told video (`models/sketch.py`); half of it for sound.
     gaussian_skip: predict the residual of the best linear guess (for models trained from scratch).
     clean_given: tokens that are given entirely show their latents in V too, without noise, and keep them. Open models
     show noise there (False); a small one has more to learn that way (docs/log.md).
@@ -257,6 +278,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         pooled_dim: int | None = None,
         guidance_embedding: bool = False,
         layout_classes: tuple[int, ...] | None = None,
+        sketch_width: int = 384,
     ):
         super().__init__()
         dim = num_heads * sum(rope_axis_dims)
@@ -265,8 +287,19 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
             heard, glyph_dim=glyph_dim, image_dim=image_dim, pooled_dim=pooled_dim, guidance=guidance_embedding
         )
         shared = {"modulation_rank": modulation_rank, "gaussian_skip": gaussian_skip, "layout_classes": layout_classes}
-        self.video = Tower(video_channels, dim, text_dim, given=True, entrances=seen, clean_given=clean_given, **shared)
-        self.audio = Tower(audio_channels, dim, text_dim, given=False, entrances=heard, **shared)
+        self.video = Tower(
+            video_channels,
+            dim,
+            text_dim,
+            given=True,
+            entrances=seen,
+            clean_given=clean_given,
+            sketch_width=sketch_width,
+            **shared,
+        )
+        self.audio = Tower(
+            audio_channels, dim, text_dim, given=False, entrances=heard, sketch_width=sketch_width // 2, **shared
+        )
         bias = (
             {}
             if time_bias_slope is None
@@ -296,12 +329,14 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         context = context.to(self.dtype)
         head_dims = tuple(self.config.rope_axis_dims)
         theta = self.config.rope_theta
-        x = text_x = y = text_y = video_inputs = audio_inputs = join = None
+        x = text_x = y = text_y = video_inputs = audio_inputs = video_sketch = audio_sketch = join = None
         if video is not None:
-            x, text = self.video.tokens(video), self.video.text(context, video.time_B)
+            video_sketch = self.video.sketched(video, context)
+            x, text = self.video.tokens(video, video_sketch), self.video.text(context, video.time_B)
             text_x, video_inputs = text.hidden_BLD, self.video.inputs(video, head_dims, theta, text.mask_BL, context)
         if audio is not None:
-            y, text = self.audio.tokens(audio), self.audio.text(context, audio.time_B)
+            audio_sketch = self.audio.sketched(audio, context)
+            y, text = self.audio.tokens(audio, audio_sketch), self.audio.text(context, audio.time_B)
             text_y, audio_inputs = text.hidden_BLD, self.audio.inputs(audio, (sum(head_dims),), theta, text.mask_BL)
         if video is not None and audio is not None:
             join = self._join(video, audio, cross_modal_B, x.dtype)
@@ -314,8 +349,8 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
                 x, text_x, y, text_y = layer(*arguments)
 
         return (
-            self.video.velocity(x, video, video_inputs) if video is not None else None,
-            self.audio.velocity(y, audio, audio_inputs) if audio is not None else None,
+            self.video.velocity(x, video, video_inputs, video_sketch) if video is not None else None,
+            self.audio.velocity(y, audio, audio_inputs, audio_sketch) if audio is not None else None,
         )
 
     def _check(self, context: Context) -> None:

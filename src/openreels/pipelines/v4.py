@@ -182,7 +182,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         usual = self.config.guidance
         if is_planned and video_shape.latent_frames <= self.planner.config.frames:
             usual = usual if self.config.planned_guidance is None else self.config.planned_guidance
-            video_start, audio_start = self._planned(positive, video_start, audio_start, video_shape, seeds)
+            video_start, audio_start = self._planned((positive, negative), video_start, audio_start, video_shape, seeds)
         both = video and audio and not any(whole)
         schedule = Schedule(
             num_inference_steps or self.config.steps, self.config.shift, self.config.audio_lag if both else 0.0
@@ -209,15 +209,15 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
 
     def _planned(
         self,
-        prompts: Context,
+        prompts: tuple[Context, Context],
         video: StreamState,
         audio: StreamState | None,
         shape: VideoShape,
         seeds: Sequence[int],
     ) -> tuple[StreamState, StreamState | None]:
-        """The states, told where everything will be."""
+        """The states, told where everything will be. prompts: those, and the negative ones."""
         draws = [torch.Generator().manual_seed(crc32(f"{seed}/layout".encode())) for seed in seeds]
-        layout_BSFK = self.planner.plan(prompts, shape.latent_frames, shape.width / shape.height, draws)
+        layout_BSFK = self.planner.plan(*prompts, shape.latent_frames, shape.width / shape.height, draws)
         device = video.noisy_BNC.device
         video = replace(video, layout_BNK=seen_layout(layout_BSFK, shape).to(device))
         if audio is not None:

@@ -27,7 +27,7 @@ CANVASES = {LANDSCAPE: (64, 96), WIDE: (64, 128), PORTRAIT: (96, 64), TALL: (128
 
 
 def transformer(video_channels: int = 32, audio_channels: int = 20, text_dim: int = 128) -> SkyReelsV4Transformer:
-    """9.6M parameters: width 192, two dual-stream and four single-stream layers in both towers."""
+    """10.2M parameters: width 192, two dual-stream and four single-stream layers in both towers."""
     return SkyReelsV4Transformer(
         video_channels=video_channels,
         audio_channels=audio_channels,
@@ -129,7 +129,7 @@ NAMING = 0.1  # see `Stage.naming`; tried in `everything` alone (docs/log.md)
 
 
 def plan() -> TrainingPlan:
-    """Codecs, text encoder, eight stages of the transformer, the planner; the shares of the minutes sum to 1."""
+    """Codecs, text encoder, nine stages of the transformer, the planner; the shares of the minutes sum to 1."""
     stills = [Share(Bucket(1), 0.85, 96, STILL_SHARDS), *_other_aspects(1, 0.15, 64, 3)]
     reading = Stage(
         name="reading",
@@ -148,13 +148,28 @@ def plan() -> TrainingPlan:
         learns=("video",),
         reads=False,
         starts_from={"video": "reading"},
-        minutes_share=0.10,
+        minutes_share=0.07,
         naming=NAMING,
+    )
+    # What a layout says of a token takes no tower and no noise to learn: minutes of large batches (`models/sketch.py`).
+    sketch = replace(
+        images,
+        name="sketch",
+        streams=("video", "audio"),
+        learns=("sketch",),
+        starts_from={},
+        shares=_with_stills(_clips(2.0)),
+        minutes_share=0.06,
+        text_dropout=0.0,
+        layout_dropout=0.0,
+        naming=0.0,
+        decay=0.7,
     )
     video = replace(
         images,
         name="video",
-        starts_from={"video": "images"},
+        learns=("video", "sketch"),
+        starts_from={"video": "images", "sketch": "sketch"},
         shares=_with_stills(_clips()),
         minutes_share=0.11,
         times=TimeSampling(mean=-0.5),
@@ -174,7 +189,7 @@ def plan() -> TrainingPlan:
         name="following",
         streams=("video", "audio"),
         learns=("audio", "cross"),
-        starts_from={"video": "video", "audio": "sound"},
+        starts_from={"video": "video", "sketch": "video", "audio": "sound"},
         shares=_clips(1.5),
         minutes_share=0.06,
         muon_lr=0.01,
@@ -184,8 +199,8 @@ def plan() -> TrainingPlan:
     joint = replace(
         following,
         name="joint",
-        learns=("video", "audio", "cross"),
-        starts_from={"video": "following", "audio": "following", "cross": "following"},
+        learns=("video", "audio", "cross", "sketch"),
+        starts_from=dict.fromkeys(("video", "audio", "cross", "sketch"), "following"),
         shares=_with_stills(_clips(), 0.2),
         minutes_share=0.12,
         muon_lr=0.007,
@@ -196,8 +211,8 @@ def plan() -> TrainingPlan:
     tasks = replace(
         video,
         name="tasks",
-        learns=("video", "text"),
-        starts_from={"video": "joint", "audio": "joint", "cross": "joint"},
+        learns=("video", "sketch", "text"),
+        starts_from=dict.fromkeys(("video", "audio", "cross", "sketch"), "joint"),
         # Most of what a task asks (to keep what is kept, to look at a reference, what an instruction means) can be seen
         # in a still, at a ninth of the cost.
         shares=[
@@ -206,7 +221,7 @@ def plan() -> TrainingPlan:
             *_cases(("video",), 0.15, frames=5, shards=2),
             *_cases(("video",), 0.1),
         ],
-        minutes_share=0.17,
+        minutes_share=0.14,
         muon_lr=0.012,
         adamw_lr=0.002,
         text_rate=0.3,  # the sound's tower reads the same text, and hears nothing of this stage
@@ -215,8 +230,8 @@ def plan() -> TrainingPlan:
     everything = replace(
         joint,
         name="everything",
-        learns=("video", "audio", "cross", "text"),  # both towers read the text here, so neither is left behind
-        starts_from={"video": "tasks", "audio": "joint", "cross": "joint"},
+        learns=("video", "audio", "cross", "sketch", "text"),  # all that reads the text, so nothing is left behind
+        starts_from={"video": "tasks", "sketch": "tasks", "audio": "joint", "cross": "joint"},
         shares=[
             *_scaled(_with_stills(_clips(), 0.25), 0.4),
             *_cases(("video",), 0.22, frames=1, shards=3),
@@ -235,7 +250,7 @@ def plan() -> TrainingPlan:
         codec_minutes_share=0.13,
         text_minutes_share=0.02,
         planner_minutes_share=0.05,
-        stages=(reading, images, video, sound, following, joint, tasks, everything),
+        stages=(reading, images, sketch, video, sound, following, joint, tasks, everything),
     )
 
 
@@ -282,9 +297,8 @@ def export(training_plan: TrainingPlan, workdir: Path, folder: Path) -> SkyReels
         codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width
     )
     last = training_plan.latest(workdir)
-    load_parts(
-        model, replace(training_plan.stages[-1], starts_from=dict.fromkeys(("video", "audio", "cross"), last)), workdir
-    )
+    own = ("video", "audio", "cross", "sketch")
+    load_parts(model, replace(training_plan.stages[-1], starts_from=dict.fromkeys(own, last)), workdir)
     load_text(encoder, [last], workdir)
     is_planned = model.config.layout_classes is not None and (workdir / "planner").is_dir()
     planner = LayoutPlanner.from_pretrained(workdir / "planner") if is_planned else None

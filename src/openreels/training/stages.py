@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from openreels.encoders.text import TextEncoder
 from openreels.flow.path import interpolate, velocity
-from openreels.models.layout import heard_layout, seen_layout
+from openreels.models.layout import LAYOUT_PARTS, heard_layout, seen_layout
+from openreels.models.sketch import Sketched
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.nn.precision import autocast
 from openreels.training.latents import Bucket, LatentSet
@@ -78,15 +79,15 @@ class Share:
 class Stage:
     """One stage, complete.
 
-    streams: which towers run ("video", "audio"); learns: which parts get gradients ("video", "audio", "cross", "text").
+    streams: which towers run ("video", "audio"); learns: which parts get gradients ("video", "audio", "cross", "text",
+    "sketch"). A stage that learns the sketch alone runs no tower.
     "text" finishes the text encoder together with the pictures; in all other stages it is frozen. reads: it must then
     also say what a caption holds, so that it does not forget the words that the pictures have no use for.
     naming: weight of what the towers that learn must say of each token halfway (`token_truth`), against the velocity.
     text_rate: of the text encoder's learning rates, against the others'; small where frozen parts read its text too.
     starts_from: part -> the stage whose weights it starts with (none: freshly initialised).
     minutes_share: of a run's wall-clock budget. text_dropout, cross_dropout: share of samples without prompt / tie.
-    reference_dropout, layout_dropout: share of steps without references, and without layouts. layout_dropout_given: the
-    same where something of the picture or all of the sound is given, in which a place can be seen or heard too.
+    reference_dropout, layout_dropout: share of steps without references, and without layouts.
     """
 
     name: str
@@ -105,7 +106,6 @@ class Stage:
     cross_dropout: float = 0.1
     reference_dropout: float = 0.05
     layout_dropout: float = 0.1
-    layout_dropout_given: float = 0.4
     audio_weight: float = 1.0
     decay: float = 0.4
 
@@ -150,7 +150,7 @@ def part_of(name: str) -> str:
     """Which part a parameter of the transformer belongs to."""
     pieces = name.split(".")
     if pieces[0] != "layers":
-        return pieces[0]
+        return "sketch" if pieces[1] == "sketch" else pieces[0]
     return pieces[2] if pieces[2] in ("video", "audio") else "cross"
 
 
@@ -180,7 +180,7 @@ class StageTask(Task):
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(part_of(name) in stage.learns and self._reached(name))
         rates = {"muon_lr": stage.muon_lr, "adamw_lr": stage.adamw_lr}
-        if stage.text_rate == 1.0:
+        if stage.text_rate == 1.0 or "text" not in stage.learns:
             self.optimizers = muon_and_adamw(self.modules.values(), **rates)
         else:
             others = [module for name, module in self.modules.items() if name != "encoder"]
@@ -191,8 +191,10 @@ class StageTask(Task):
 
     def _reached(self, name: str) -> bool:
         """Whether this stage uses a part at all (an unused weight must not decay): sound alone has no layout."""
-        listens = "video_from_audio" not in name or "video" in self.stage.learns
-        return listens and (".embed_layout." not in name or "video" in self.stage.streams)
+        if "video_from_audio" in name:
+            return "video" in self.stage.learns
+        told = any(part in name for part in LAYOUT_PARTS)
+        return not told or ("video" in self.stage.streams and name.split(".")[0] in self.stage.streams)
 
     @property
     def samples_per_step(self) -> int:
@@ -223,10 +225,10 @@ class StageTask(Task):
         if "audio" in streams:
             blank = data.blank("audio", index, referred)
             audio = on_path(blank, data.latents["audio"][index].float(), t_audio_B, generator)
-        untold = self.stage.layout_dropout if data.is_unseen else self.stage.layout_dropout_given
-        if told >= untold and video is not None and self.model.config.layout_classes is not None:
+        is_told = self.model.config.layout_classes is not None and data.is_unseen and told >= self.stage.layout_dropout
+        if is_told and video is not None:
             said_B = torch.tensor([bool(text) for text in texts])
-            video, audio = self._with_layouts(data, index, video, audio, said_B, generator)
+            video, audio = self._with_layouts(data, index, video, audio, said_B)
         attributes_BS = None
         if self.heads is not None and share.bucket.row is None:
             attributes_BS = torch.tensor([scene_attributes(data.scene(i)) for i in index.tolist()])
@@ -245,6 +247,15 @@ class StageTask(Task):
         video = drawn.video.to(device) if drawn.video is not None else None
         audio = drawn.audio.to(device) if drawn.audio is not None else None
         joint = video is not None and audio is not None
+        loss, shown = torch.zeros((), device=device), {}
+        for name, stream in (("video", video), ("audio", audio)):
+            if "sketch" in self.stage.learns and stream is not None and stream.state.layout_BNK is not None:
+                with autocast(device):
+                    sketched = getattr(self.model, name).sketch(stream.state.layout_BNK, context)
+                error, shown[f"{name} sketch"] = sketch_error(sketched, stream)
+                loss = loss + error
+        if {*self.stage.learns} == {"sketch"}:
+            return loss, shown
         with autocast(device), overheard(self.model.layers[len(self.model.layers) * 2 // 3 - 1]) as halfway:
             video_v, audio_v = self.model(
                 video.state if video else None,
@@ -253,7 +264,6 @@ class StageTask(Task):
                 drawn.tie_B.to(device) if joint else None,
                 video_listens="video" in self.stage.learns,
             )
-        loss, shown = torch.zeros((), device=device), {}
         if drawn.attributes_BS is not None:
             # Stills say nothing of motion and sound: reading them out keeps the encoder from forgetting their words.
             # What is left empty counts nothing, and is read all the same: all processes must have the same gradients.
@@ -282,25 +292,13 @@ class StageTask(Task):
         return loss, shown
 
     def _with_layouts(
-        self,
-        data: LatentSet,
-        index: Tensor,
-        video: OnPath,
-        audio: OnPath | None,
-        said_B: Tensor,
-        generator: torch.Generator,
+        self, data: LatentSet, index: Tensor, video: OnPath, audio: OnPath | None, said_B: Tensor
     ) -> tuple[OnPath, OnPath | None]:
-        """The streams of the clips `index`, told where everything is. Not so clips without a prompt, as guidance will
-        have them (`flow/guidance.py`); and of plain ones of which one stream is given whole, some: what goes with a
-        sound or a picture must also be found there."""
+        """The streams of the clips `index`, told where everything is, as sampling tells them: not without a prompt
+        (`flow/guidance.py`), and not where one of the two is given whole."""
         layout_BSFK = torch.stack([data.layout(i) for i in index.tolist()])
-        told_B = said_B.clone()
-        if data.bucket.row is None:
-            untold_B = torch.rand(len(index), generator=generator) < self.stage.layout_dropout_given
-            for stream in (video, audio):
-                if stream is not None:
-                    told_B &= ~((stream.state.time_B == 1) & untold_B)
-        told_B11 = told_B[:, None, None].float()
+        streams = [stream for stream in (video, audio) if stream is not None]
+        told_B11 = (said_B & torch.stack([each.state.time_B < 1 for each in streams]).all(0))[:, None, None].float()
         seen_BNK = seen_layout(layout_BSFK, data.video_shape) * told_B11
         video = video._replace(state=replace(video.state, layout_BNK=seen_BNK))
         if audio is None:
@@ -345,6 +343,19 @@ def flow_error(predicted: Tensor, truth: OnPath) -> Tensor:
     error_BN = (predicted - truth.target_BNC).square().mean(-1)
     generated_BN = generated(truth.state)
     return (error_BN * generated_BN).sum() / generated_BN.sum().clamp(min=1)
+
+
+def sketch_error(sketched: Sketched, truth: OnPath) -> tuple[Tensor, Tensor]:
+    """Of the tokens that are told: squared error of the mean plus the likelihood of the variance; and the former."""
+    state = truth.state
+    data_BNC = state.noisy_BNC.float() + (1 - state.time_B)[:, None, None] * truth.target_BNC
+    told_BN = state.layout_BNK[..., -1]
+    count = told_BN.sum().clamp(min=1)
+    error_BN = (sketched.mean_BNC - data_BNC).square().mean(-1)
+    variance_BN = sketched.variance_BN1.squeeze(-1)
+    unlikely_BN = variance_BN.log() + error_BN.detach() / variance_BN
+    mean_error = (error_BN * told_BN).sum() / count
+    return mean_error + 0.1 * (unlikely_BN * told_BN).sum() / count, mean_error.detach()
 
 
 def generated(state: StreamState) -> Tensor:
