@@ -237,6 +237,19 @@ def test_a_planner_that_knows_the_layout_plans_it(planner, monkeypatch):
     assert_close(planned(planner, 0, steps=5), true, atol=1e-5, rtol=1e-5)
 
 
+def test_of_several_candidates_the_likeliest_is_taken_and_all_are_drawn_to_it(planner):
+    """Whoever is likeliest the further to the right the first subject begins."""
+    right = lambda layout_BSFK: layout_BSFK[:, 0, 0, 0:4].sum(1)  # noqa: E731
+    alone = planned(planner, 5)
+    chosen = planned(planner, 5, evidence=right, candidates=6)
+    assert chosen.shape == alone.shape
+    assert right(chosen) > right(alone)
+    flat = lambda layout_BSFK: 0.0 * right(layout_BSFK)  # noqa: E731
+    assert_close(planned(planner, 5, evidence=flat, candidates=1), alone)
+    pulled = planned(planner, 5, evidence=right, candidates=1)
+    assert right(pulled) > right(alone) and right(chosen) >= right(pulled)
+
+
 def test_models_share_all_but_what_hears_of_layouts():
     ours, theirs = {"a.weight": (2, 3), "video.embed_layout.b": (4,)}, {"a.weight": [2, 3]}
     ours |= {"audio.sketch.c": (1,), "audio.embed_sketch.d": (1,), "video.trust_sketch.e": (1,)}

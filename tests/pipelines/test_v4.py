@@ -72,19 +72,40 @@ def test_layouts_are_planned_once_and_told_to_both_streams_beside_the_prompt(pla
     assert not torch.equal(other.layout_BNK, alone.layout_BNK)
 
 
-def test_nothing_is_planned_where_more_than_the_prompt_decides_what_is_seen(planned):
+def test_nothing_is_planned_where_pictures_are_referred_to_or_painted_into(planned):
     black = torch.zeros(9, 32, 48, 3, dtype=torch.uint8)
     keep = torch.zeros(9, 32, 48, dtype=torch.bool)
-    for given in (
-        Given(frames_THWC=black, keep_THW=keep),
-        Given(pictures=(black[:1],)),
-        Given(picture_THWC=black),
-        Given(sound_S=torch.zeros(9_000)),
-    ):
+    keep[:, :16] = True
+    for given in (Given(frames_THWC=black, keep_THW=keep), Given(pictures=(black[:1],))):
         video, audio, *_ = seen_by(planned, "a red ball", given=given)
         assert video.layout_BNK is None and audio.layout_BNK is None
     video, *_ = seen_by(planned, "a red ball", given=Given(sounds=(torch.zeros(3_000),)))
     assert video.layout_BNK is not None
+
+
+def test_plans_go_by_the_frames_the_picture_and_the_sound_that_are_given(planned):
+    """A clip's own noise and prompt stay as they are; another given one makes another plan."""
+    frames = (
+        torch.arange(9 * 32 * 48 * 3, dtype=torch.int64).mul(7919).remainder(251).to(torch.uint8).view(9, 32, 48, 3)
+    )
+    keep = torch.zeros(9, 32, 48, dtype=torch.bool)
+    keep[0] = True
+    sound = torch.sin(torch.arange(9_000) / 9.0)
+    planned.planner.leave[-1].bias.data.view(17, -1)[:, 0] = 3.0  # somebody is there
+    plans = []
+    for given in (
+        Given(),
+        Given(frames_THWC=frames, keep_THW=keep),
+        Given(frames_THWC=255 - frames, keep_THW=keep),
+        Given(picture_THWC=frames),
+        Given(sound_S=sound),
+        Given(sound_S=sound.flip(0)),
+    ):
+        video, audio, *_ = seen_by(planned, "a red ball", seed=7, given=given)
+        assert video.layout_BNK is not None and audio.layout_BNK is not None
+        plans.append(video.layout_BNK[0])
+    same = [(i, j) for i, a in enumerate(plans) for j, b in enumerate(plans[:i]) if torch.allclose(a, b)]
+    assert same == []
 
 
 def test_nothing_is_planned_for_sound_alone_and_for_clips_longer_than_plans(planned):

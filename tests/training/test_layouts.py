@@ -12,7 +12,7 @@ from openreels.models.layout import CLASSES, MOUTH, RADIUS, THERE, TOUCH, TURN, 
 from openreels.training.latents import Bucket
 from openreels.training.layouts import COLOUR_NAMES, KINDS, LAYOUT_CLASSES, layout_of
 from openreels.training.plan import load_components
-from openreels.training.planner import PlannerTask, new_planner, unseen_rows
+from openreels.training.planner import PlannerTask, new_planner, planned_rows
 from openreels.types import VideoShape
 from openreels.world import Camera, CameraMove, Film, Shot, contacts, sample_film, sample_scene, truth
 from openreels.world.examples import ROWS, sample_example
@@ -99,13 +99,16 @@ def test_of_more_subjects_than_there_is_room_for_those_are_told_that_the_shot_sh
         assert {shot.scene.subjects[index].kind for index in shot.seen[:2]} <= told
 
 
-def test_rows_are_planned_whose_pictures_nobody_has_seen():
-    rows = {*unseen_rows(still=False), *unseen_rows(still=True)}
-    assert {"t2av", "t2i", "multi-shot", "voice-reference"} <= rows and unseen_rows(still=True) == ("t2i",)
+def test_rows_are_planned_in_which_nothing_is_edited_and_no_picture_referred_to():
+    rows = {*planned_rows(still=False), *planned_rows(still=True)}
+    assert {"t2av", "t2i", "multi-shot", "voice-reference", "first-frame", "sound-to-impacts"} <= rows
+    assert not {"references-1", "inpaint-subject", "recolour", "t2a-speech"} & rows
+    assert planned_rows(still=True) == ("t2i",)
     for row in ROWS.values():
         example = sample_example(row.name, 3)
-        shows = example.kept or example.source or example.given or any(r.kind != "audio" for r in example.references)
+        shows = example.source or any(r.kind != "audio" for r in example.references)
         assert (row.name in rows) == (row.has_picture and not shows), row.name
+        assert example.is_unseen == (not shows and not example.kept and not example.given)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ tokens, A audio tokens, O frames around one, T frames, D width, L text tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import log, pi
 
 import torch
@@ -57,6 +57,7 @@ X, Y, TURN, MOUTH, TOUCH = (
 )  # fmt: skip
 WAYS = 2 * MOMENTS  # the numbers that are places, and to a token ways there
 THERE, RADIUS, CLASSES = 24, 25, 26
+PULL = 0.7  # of evidence, at the first step of planning; normalised units
 FAR = 4.0  # tokens; whatever is further away is so far
 PLACE = 5  # numbers that say which token of which canvas it is
 TEXT_OCTAVES = 9  # of places in a prompt: waves of 2 to 512 tokens
@@ -284,21 +285,40 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         generators: Sequence[torch.Generator],
         steps: int = 24,
         guidance: float = 1.5,
+        evidence: Callable[[Tensor], Tensor] | None = None,
+        candidates: int = 16,
     ) -> Tensor:
         """Layouts (B, S, F, K) of the prompts, settled; on the CPU.
 
         negative: of what the plans shall be pushed away from, with the scale `guidance`. frames: latent ones.
-        generators: one each, on the CPU. steps: of Euler. Raises ValueError for too many frames.
+        generators: one each, on the CPU. steps: of Euler. evidence: how likely a layout is, besides (its logarithm,
+        see `models/evidence.py`); then as many candidates as told are drawn to what is likely, and the best is taken.
+        Raises ValueError for too many frames.
         """
-        size, device = (self.config.subjects, frames, len(self.scale_K)), context.hidden_BLD.device
-        x = torch.stack([torch.randn(size, generator=each) for each in generators]).to(device, self.dtype)
+        copies = 1 if evidence is None else candidates
+        size, device = (copies, self.config.subjects, frames, len(self.scale_K)), context.hidden_BLD.device
+        x = torch.cat([torch.randn(size, generator=each) for each in generators]).to(device, self.dtype)
         for step in range(steps):
             time_B = torch.full((len(x),), step / steps, device=device)
             found = self(x, time_B, aspect, context)
             found = found + (guidance - 1) * (found - self(x, time_B, aspect, negative))
+            if evidence is not None and step >= steps // 12:
+                found = found + PULL * (1 - step / steps) * self._uphill(evidence, found)
             x = x + (found - x) / (steps - step)
         # Who is there and what is a matter of thresholds: so decided in one place, on any device.
-        return self.settled(x.float().cpu() / self.scale_K.float().cpu() + self.middle_K.float().cpu())
+        layout_BSFK = self.settled(x.float().cpu() / self.scale_K.float().cpu() + self.middle_K.float().cpu())
+        if evidence is None:
+            return layout_BSFK
+        best_B = evidence(layout_BSFK).view(-1, copies).argmax(1)
+        return layout_BSFK.unflatten(0, (-1, copies))[torch.arange(len(best_B)), best_B]
+
+    @torch.enable_grad()
+    def _uphill(self, evidence: Callable[[Tensor], Tensor], found_BSFK: Tensor) -> Tensor:
+        """The direction, of length 1, in which normalised layouts become likelier most."""
+        found_BSFK = found_BSFK.detach().float().requires_grad_()
+        likely_B = evidence(found_BSFK / self.scale_K.float() + self.middle_K.float())
+        (slope_BSFK,) = torch.autograd.grad(likely_B.sum(), found_BSFK)
+        return nn.functional.normalize(slope_BSFK.flatten(1), dim=1).view_as(slope_BSFK).to(self.dtype)
 
     def settled(self, layout_BSFK: Tensor) -> Tensor:
         """As it must be, (B, S, F, K): subjects are there or not, of one class of each sort; turns have length 1."""

@@ -25,6 +25,7 @@ from openreels.flow.sampling import Progress, sample
 from openreels.flow.schedule import Schedule
 from openreels.media import Clip
 from openreels.media.timing import samples_for
+from openreels.models.evidence import Evidence
 from openreels.models.layout import LayoutPlanner, heard_layout, seen_layout
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.pipelines.caching import step_cache
@@ -178,7 +179,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         whole = known[0].picture_THWC is not None, known[0].sound_S is not None
         video_start = self._started(blanks[0], seeds, 0, whole[0]) if video else None
         audio_start = self._started(blanks[1], seeds, 1, whole[1]) if audio else None
-        is_planned = self.planner is not None and video and known[0].is_unseen
+        is_planned = self.planner is not None and video and all(each.is_planned for each in known)
         usual = self.config.guidance
         if is_planned and video_shape.latent_frames <= self.planner.config.frames:
             usual = usual if self.config.planned_guidance is None else self.config.planned_guidance
@@ -217,7 +218,13 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
     ) -> tuple[StreamState, StreamState | None]:
         """The states, told where everything will be. prompts: those, and the negative ones."""
         draws = [torch.Generator().manual_seed(crc32(f"{seed}/layout".encode())) for seed in seeds]
-        layout_BSFK = self.planner.plan(*prompts, shape.latent_frames, shape.width / shape.height, draws)
+        layout_BSFK = self.planner.plan(
+            *prompts,
+            shape.latent_frames,
+            shape.width / shape.height,
+            draws,
+            evidence=Evidence(self.transformer, video, audio, shape, prompts[0]) or None,
+        )
         device = video.noisy_BNC.device
         video = replace(video, layout_BNK=seen_layout(layout_BSFK, shape).to(device))
         if audio is not None:

@@ -38,9 +38,13 @@ class Given:
     sound_S: Tensor | None = None
 
     @property
-    def is_unseen(self) -> bool:
-        """Whether nothing decides what is to be seen but the prompt."""
-        return not self.pictures and all(x is None for x in (self.frames_THWC, self.picture_THWC, self.sound_S))
+    def is_planned(self) -> bool:
+        """Whether a layout can be planned for it: by the prompt and what is given of the clip itself, whole frames,
+        picture or sound. No picture is referred to, and nothing is painted into."""
+        if self.pictures or self.keep_THW is None:
+            return not self.pictures
+        kept = self.keep_THW.flatten(1)
+        return torch.equal(kept.any(1), kept.all(1))
 
     @property
     def signature(self) -> tuple:

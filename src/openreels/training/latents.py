@@ -285,6 +285,11 @@ class LatentSet:
         """Whether nothing decides what is to be seen in such clips but the prompt."""
         return self.bucket.row is None or self.example(0).is_unseen
 
+    @property
+    def is_planned(self) -> bool:
+        """Whether sampling plans the layouts of such clips."""
+        return self.bucket.row is None or self.example(0).is_planned
+
     def _layout(self, index: int) -> Tensor:
         """The layout of clip `index`, (S, F, K)."""
         return layout_of(self.film(index), self.video_shape, SUBJECTS)

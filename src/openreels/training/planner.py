@@ -31,11 +31,11 @@ from openreels.types import VideoShape
 from openreels.world import random_caption
 from openreels.world.examples import ROWS, sample_example
 
-__all__ = ["PlannerTask", "new_planner", "train_planner", "unseen_rows"]
+__all__ = ["PlannerTask", "new_planner", "planned_rows", "train_planner"]
 
 BATCH, COPIES = 64, 8  # cases of a step, and how often each is noised: to read them is most of the work
 SHARPEST = 0.3  # 1 - t, from which on the error counts no more
-ROW_SHARE, EMPTY_SHARE = 0.3, 0.05  # of steps on prompts of the task table; of prompts that say nothing
+ROW_SHARE, EMPTY_SHARE = 0.4, 0.05  # of steps on prompts of the task table; of prompts that say nothing
 SEEDS = 2**22  # cases of every kind of clip, so that none comes twice
 
 
@@ -44,10 +44,10 @@ def new_planner(text_dim: int) -> LayoutPlanner:
     return LayoutPlanner(text_dim, LAYOUT_CLASSES, SUBJECTS)
 
 
-def unseen_rows(still: bool) -> tuple[str, ...]:
-    """Rows of the task table whose picture is a matter of the prompt alone: those of clips, or of stills."""
+def planned_rows(still: bool) -> tuple[str, ...]:
+    """Rows of the task table whose layouts are planned: those of clips, or of stills."""
     shown = [row for row in ROWS.values() if row.has_picture and row.still == still]
-    return tuple(row.name for row in shown if sample_example(row.name, 0).is_unseen)
+    return tuple(row.name for row in shown if sample_example(row.name, 0).is_planned)
 
 
 class Drawn(NamedTuple):
@@ -84,7 +84,7 @@ class PlannerTask(Task):
         self.plain, self.weights = list(kinds), torch.tensor(list(kinds.values()))
         self.rows = [
             replace(bucket, row=row) for bucket in kinds if bucket.frames in (1, 33)
-            for row in unseen_rows(still=bucket.frames == 1)
+            for row in planned_rows(still=bucket.frames == 1)
         ]  # fmt: skip
 
     @property

@@ -87,7 +87,8 @@ class Stage:
     text_rate: of the text encoder's learning rates, against the others'; small where frozen parts read its text too.
     starts_from: part -> the stage whose weights it starts with (none: freshly initialised).
     minutes_share: of a run's wall-clock budget. text_dropout, cross_dropout: share of samples without prompt / tie.
-    reference_dropout, layout_dropout: share of steps without references, and without layouts.
+    reference_dropout, layout_dropout: share of steps without references, and without layouts. layout_dropout_given: the
+    same where frames or all of a stream are given, in which places can be seen or heard too.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Stage:
     cross_dropout: float = 0.1
     reference_dropout: float = 0.05
     layout_dropout: float = 0.1
+    layout_dropout_given: float = 0.4
     audio_weight: float = 1.0
     decay: float = 0.4
 
@@ -225,10 +227,11 @@ class StageTask(Task):
         if "audio" in streams:
             blank = data.blank("audio", index, referred)
             audio = on_path(blank, data.latents["audio"][index].float(), t_audio_B, generator)
-        is_told = self.model.config.layout_classes is not None and data.is_unseen and told >= self.stage.layout_dropout
+        untold = self.stage.layout_dropout if data.is_unseen else self.stage.layout_dropout_given
+        is_told = self.model.config.layout_classes is not None and data.is_planned and told >= untold
         if is_told and video is not None:
             said_B = torch.tensor([bool(text) for text in texts])
-            video, audio = self._with_layouts(data, index, video, audio, said_B)
+            video, audio = self._with_layouts(data, index, video, audio, said_B, generator)
         attributes_BS = None
         if self.heads is not None and share.bucket.row is None:
             attributes_BS = torch.tensor([scene_attributes(data.scene(i)) for i in index.tolist()])
@@ -292,13 +295,25 @@ class StageTask(Task):
         return loss, shown
 
     def _with_layouts(
-        self, data: LatentSet, index: Tensor, video: OnPath, audio: OnPath | None, said_B: Tensor
+        self,
+        data: LatentSet,
+        index: Tensor,
+        video: OnPath,
+        audio: OnPath | None,
+        said_B: Tensor,
+        generator: torch.Generator,
     ) -> tuple[OnPath, OnPath | None]:
-        """The streams of the clips `index`, told where everything is, as sampling tells them: not without a prompt
-        (`flow/guidance.py`), and not where one of the two is given whole."""
+        """The streams of the clips `index`, told where everything is. Not so clips without a prompt, as guidance will
+        have them (`flow/guidance.py`); and of plain ones of which one stream is given whole, some: what goes with a
+        sound or a picture must also be found there."""
         layout_BSFK = torch.stack([data.layout(i) for i in index.tolist()])
-        streams = [stream for stream in (video, audio) if stream is not None]
-        told_B11 = (said_B & torch.stack([each.state.time_B < 1 for each in streams]).all(0))[:, None, None].float()
+        told_B = said_B.clone()
+        if data.bucket.row is None:
+            untold_B = torch.rand(len(index), generator=generator) < self.stage.layout_dropout_given
+            for stream in (video, audio):
+                if stream is not None:
+                    told_B &= ~((stream.state.time_B == 1) & untold_B)
+        told_B11 = told_B[:, None, None].float()
         seen_BNK = seen_layout(layout_BSFK, data.video_shape) * told_B11
         video = video._replace(state=replace(video.state, layout_BNK=seen_BNK))
         if audio is None:
