@@ -12,7 +12,7 @@ from openreels.models.layout import CLASSES, MOUTH, RADIUS, THERE, TOUCH, TURN, 
 from openreels.training.latents import Bucket
 from openreels.training.layouts import COLOUR_NAMES, KINDS, LAYOUT_CLASSES, layout_of
 from openreels.training.plan import load_components
-from openreels.training.planner import PlannerTask, new_planner, planned_rows
+from openreels.training.planner import PlannerTask, case, in_order_of, new_planner, planned_rows
 from openreels.types import VideoShape
 from openreels.world import Camera, CameraMove, Film, Shot, contacts, sample_film, sample_scene, truth
 from openreels.world.examples import ROWS, sample_example
@@ -109,6 +109,41 @@ def test_rows_are_planned_in_which_nothing_is_edited_and_no_picture_referred_to(
         shows = example.source or any(r.kind != "audio" for r in example.references)
         assert (row.name in rows) == (row.has_picture and not shows), row.name
         assert example.is_unseen == (not shows and not example.kept and not example.given)
+
+
+@pytest.mark.parametrize(
+    "prompt", ["On the left a ball, on the right a cat.", "左边一只猫，右边一个球。", "A ball and a cat."]
+)
+def test_subjects_stand_in_the_order_in_which_they_are_named(prompt):
+    sided = not prompt.startswith("A ball")
+    turned = 0
+    for seed in range(40):
+        film = shown(sample_scene(seed, duration=SECONDS))
+        layout_SFK = layout_of(film, SHAPE)
+        found = in_order_of(prompt, film, layout_SFK)
+        assert torch.equal(found.sum(0), layout_SFK.sum(0)) and found.shape == layout_SFK.shape
+        if sided and (layout_SFK[:, 0, THERE] > 0.5).all():
+            assert found[0, 0, 0] <= found[1, 0, 0]
+            turned += int(not torch.equal(found, layout_SFK))
+        else:
+            assert torch.equal(found, layout_SFK)
+    assert not sided or turned < 40
+
+
+def test_a_caption_names_subjects_in_the_order_of_their_layout():
+    """Colours of two subjects, counted off in the words, are those of the layout's slots."""
+    seen = 0
+    for number in range(120):
+        prompt, layout_SFK = case(Bucket(33), number, SHAPE)
+        slots = [own[own[:, THERE] > 0.5] for own in layout_SFK]
+        if not all(len(own) for own in slots):
+            continue
+        colours = [COLOUR_NAMES[int(own[0, CLASSES + len(KINDS) :].argmax())] for own in slots]
+        places = [prompt.lower().find(f" {colour} ") for colour in colours]
+        if colours[0] != colours[1] and min(places) >= 0 and "blue" not in colours:  # "light blue" is cyan
+            assert places[0] < places[1], prompt
+            seen += 1
+    assert seen > 5
 
 
 @pytest.fixture

@@ -21,14 +21,14 @@ from openreels.codecs.video import VideoCodec
 from openreels.encoders.text import TextEncoder
 from openreels.flow.path import interpolate
 from openreels.media.folders import replaced_folder
-from openreels.models.layout import LayoutPlanner
+from openreels.models.layout import THERE, LayoutPlanner
 from openreels.nn.precision import autocast
 from openreels.training.latents import Bucket, clip_seed, example_of, moment_of, plain_film, scene_of
 from openreels.training.layouts import LAYOUT_CLASSES, SUBJECTS, layout_of
 from openreels.training.loop import LoopConfig, Task, run
 from openreels.training.optimizers import muon_and_adamw
 from openreels.types import VideoShape
-from openreels.world import random_caption
+from openreels.world import Film, random_caption
 from openreels.world.examples import ROWS, sample_example
 
 __all__ = ["PlannerTask", "new_planner", "planned_rows", "train_planner"]
@@ -36,6 +36,7 @@ __all__ = ["PlannerTask", "new_planner", "planned_rows", "train_planner"]
 BATCH, COPIES = 64, 8  # cases of a step, and how often each is noised: to read them is most of the work
 SHARPEST = 0.3  # 1 - t, from which on the error counts no more
 ROW_SHARE, EMPTY_SHARE = 0.4, 0.05  # of steps on prompts of the task table; of prompts that say nothing
+LEFT = ("on the left", "左边")
 SEEDS = 2**22  # cases of every kind of clip, so that none comes twice
 
 
@@ -126,9 +127,22 @@ def case(bucket: Bucket, number: int, shape: VideoShape) -> tuple[str, Tensor]:
     seed = clip_seed(0, bucket, SEEDS + number)  # not those whose latents are kept
     if bucket.row is not None:
         example = example_of(bucket, seed)
-        return example.prompt, layout_of(example.target, shape)
+        return example.prompt, in_order_of(example.prompt, example.target, layout_of(example.target, shape))
     scene = scene_of(bucket, seed)
-    return random_caption(scene, number), layout_of(plain_film(scene, moment_of(bucket, number)), shape)
+    prompt, film = random_caption(scene, number), plain_film(scene, moment_of(bucket, number))
+    return prompt, in_order_of(prompt, film, layout_of(film, shape))
+
+
+def in_order_of(prompt: str, film: Film, layout_SFK: Tensor) -> Tensor:
+    """A layout whose subjects stand in the order in which a prompt names them, so that who is who is no guess: as in
+    the script, but the left one first where sides are told."""
+    if len(film.shots) > 1 or not any(word in prompt.lower() for word in LEFT):
+        return layout_SFK
+    there_SF = layout_SFK[..., THERE] > 0.5
+    if not there_SF.any(1).all():
+        return layout_SFK
+    first_S = there_SF.int().argmax(1)
+    return layout_SFK[layout_SFK[torch.arange(len(first_S)), first_S, 0].argsort(stable=True)]
 
 
 def train_planner(

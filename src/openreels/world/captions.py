@@ -2,7 +2,9 @@
 
 Colour, kind and motion of every subject are always named; the rest may be left out of short captions. Structured
 captions follow the paper: the visual description, then what is read and heard in the tags `<text>`, `<sfx>`,
-`<dialogue>`, `<singing>`, `<bgm>`, in this order. A tag that has nothing to say is left out.
+`<dialogue>`, `<singing>`, `<bgm>`, in this order. A tag that has nothing to say is left out. Two subjects are named in
+the order of the script, or the left one first where sides are told: which colour goes with which kind can be counted
+off.
 """
 
 from __future__ import annotations
@@ -313,8 +315,7 @@ def _action_en(rng: Random, scene: Scene, detail: _Detail, day: bool = False) ->
     subjects = scene.subjects
     nouns = [_noun_en(rng, subject, detail) for subject in subjects]
     if subjects[0].motion.kind == "collide":
-        order = (0, 1) if rng.random() < 0.5 else (1, 0)
-        text = _pick(rng, _COLLIDE_EN).format(a=nouns[order[0]], b=nouns[order[1]])
+        text = _pick(rng, _COLLIDE_EN).format(a=nouns[0], b=nouns[1])
     elif (speakers := turns(scene)) is not None:
         text = _dialogue_en(rng, scene, nouns, speakers)
     else:
@@ -329,8 +330,7 @@ def _action_en(rng: Random, scene: Scene, detail: _Detail, day: bool = False) ->
             elif style < 0.55:
                 text = f"{parts[left]} on the left while {parts[1 - left]} on the right"
             else:
-                first = 0 if rng.random() < 0.5 else 1
-                text = f"{parts[first]} {'and' if rng.random() < 0.6 else 'while'} {parts[1 - first]}"
+                text = f"{parts[0]} {'and' if rng.random() < 0.6 else 'while'} {parts[1]}"
         else:
             text = parts[0]
     if not place:
@@ -511,8 +511,7 @@ def _action_zh(rng: Random, scene: Scene, detail: _Detail, day: bool = False) ->
     subjects = scene.subjects
     nouns = [_noun_zh(rng, subject, detail) for subject in subjects]
     if subjects[0].motion.kind == "collide":
-        order = (0, 1) if rng.random() < 0.5 else (1, 0)
-        text = _pick(rng, _COLLIDE_ZH).format(a=nouns[order[0]], b=nouns[order[1]])
+        text = _pick(rng, _COLLIDE_ZH).format(a=nouns[0], b=nouns[1])
         return f"{time}{place}，{text}" if time or place else text
     if (speakers := turns(scene)) is not None:
         text = _dialogue_zh(rng, scene, nouns, speakers)
