@@ -126,7 +126,7 @@ def test_guidance_beside_a_layout_is_its_own(planned):
     told, untold = ({"prompt": "a red ball", **sizes, **more} for more in ({}, {"given": black}))
     before = [planned(**each).frames for each in (told, untold)]
     at_two = planned(**told, guidance_scale=2.0).frames
-    planned.register_to_config(planned_guidance=2.0)
+    planned.register_to_config(planned_guidance=[2.0, planned.config.cross_modal_guidance])
     assert torch.equal(planned(**told).frames, at_two) and not torch.equal(at_two, before[0])
     assert torch.equal(planned(**untold).frames, before[1])
     assert torch.equal(planned(**told, guidance_scale=3.0).frames, before[0])

@@ -52,8 +52,8 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
     Codecs and text encoder are of any class that `pipelines/components.py` lists. image_processor, feature_extractor:
     eyes and ears of a multimodal text encoder. planner: says where things go before they are drawn, for a transformer
     with a layout embedding (pocket); without one the transformer is told the prompt alone.
-    fps: frames per second of what the transformer was trained on. planned_guidance: the guidance beside a layout, which
-    itself says most of what the prompt does; None: as without. steps, guidance, cross_modal_guidance, audio_lag,
+    fps: frames per second of what the transformer was trained on. planned_guidance: by text and cross-modal beside a
+    layout, which itself says most of what the prompt does; None: as without. steps, guidance, cross_modal_guidance, audio_lag,
     shift: what `__call__` uses where it is not told otherwise. audio_channels: 1, or 2 for stereo. text_layer,
     system_prompt: see `MultimodalEncoder`; None is HunyuanVideo-1.5's. offers: what the model was made for, fields of
     `Capabilities` such as {"resolutions": ["480p"], "durations": [3, 15]}; see `registry.capabilities`. All of these
@@ -84,7 +84,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         text_layer: int = -3,
         system_prompt: str | None = None,
         offers: dict[str, Any] | None = None,
-        planned_guidance: float | None = None,
+        planned_guidance: list[float] | None = None,
     ):
         super().__init__()
         self.register_modules(
@@ -180,15 +180,15 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         video_start = self._started(blanks[0], seeds, 0, whole[0]) if video else None
         audio_start = self._started(blanks[1], seeds, 1, whole[1]) if audio else None
         is_planned = self.planner is not None and video and all(each.is_planned for each in known)
-        usual = self.config.guidance
+        usual = Guidance(self.config.guidance, self.config.cross_modal_guidance)
         if is_planned and video_shape.latent_frames <= self.planner.config.frames:
-            usual = usual if self.config.planned_guidance is None else self.config.planned_guidance
+            usual = usual if self.config.planned_guidance is None else Guidance(*self.config.planned_guidance)
             video_start, audio_start = self._planned((positive, negative), video_start, audio_start, video_shape, seeds)
         both = video and audio and not any(whole)
         schedule = Schedule(
             num_inference_steps or self.config.steps, self.config.shift, self.config.audio_lag if both else 0.0
         )
-        guidance = Guidance(usual if guidance_scale is None else guidance_scale, self.config.cross_modal_guidance)
+        guidance = usual if guidance_scale is None else replace(usual, text=guidance_scale)
         with step_cache(self.transformer, cache_interval):
             model = self._shared or self.transformer
             video_end, audio_end = sample(

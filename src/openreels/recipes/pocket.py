@@ -124,7 +124,7 @@ def _case_batch(row: Row, frames: int) -> int:
     return min(LARGEST, TOKENS // (clip_tokens * (1 + clips) + STILL_TOKENS * stills))
 
 
-PLANNED_GUIDANCE = 2.0  # 24 prompts at 2, 3 and 4.5: shapes right .69, .60, .50 (docs/log.md)
+PLANNED_GUIDANCE = [1.0, 1.0]  # none at all: what a layout says need not be exaggerated (docs/log.md)
 NAMING = 0.1  # see `Stage.naming`; tried in `everything` alone (docs/log.md)
 
 
