@@ -53,11 +53,11 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
     eyes and ears of a multimodal text encoder. planner: says where things go before they are drawn, for a transformer
     with a layout embedding (pocket); without one the transformer is told the prompt alone.
     fps: frames per second of what the transformer was trained on. planned_guidance: by text and cross-modal beside a
-    layout, which itself says most of what the prompt does; None: as without. steps, guidance, cross_modal_guidance, audio_lag,
-    shift: what `__call__` uses where it is not told otherwise. audio_channels: 1, or 2 for stereo. text_layer,
-    system_prompt: see `MultimodalEncoder`; None is HunyuanVideo-1.5's. offers: what the model was made for, fields of
-    `Capabilities` such as {"resolutions": ["480p"], "durations": [3, 15]}; see `registry.capabilities`. All of these
-    travel with the weights. Raises ValueError where parts do not fit together.
+    layout, which itself says most of what the prompt does; None: as without. steps, guidance, cross_modal_guidance,
+    audio_lag, shift: what `__call__` uses where it is not told otherwise. audio_channels: 1, or 2 for stereo.
+    text_layer, system_prompt: see `MultimodalEncoder`; None is HunyuanVideo-1.5's. offers: what the model was made for,
+    fields of `Capabilities` such as {"resolutions": ["480p"], "durations": [3, 15]}; see `registry.capabilities`. All
+    of these travel with the weights. Raises ValueError where parts do not fit together.
     """
 
     model_cpu_offload_seq = "text_encoder->planner->transformer->video_vae->audio_vae->vocoder"
