@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from openreels.models.layout import LayoutPlanner, heard_numbers, layout_numbers
+from openreels.models.layout import LayoutPlanner, heard_numbers, seen_numbers
+from openreels.models.sketch import likely_velocity
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
 from openreels.recipes.pocket import export, tiny_plan
 from openreels.recipes.pocket import plan as pocket_plan
@@ -18,7 +19,8 @@ from openreels.training.stages import part_of
 from openreels.world.examples import ROWS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-STAGES = ("reading", "images", "video", "sound", "following", "joint", "tasks", "everything")
+LAST = torch.tensor([-1])  # of what a token is told: that it is told
+STAGES = ("reading", "images", "sketch", "video", "sound", "following", "joint", "tasks", "everything")
 
 
 def averaged(folder, stage: str) -> dict[str, torch.Tensor]:
@@ -36,12 +38,12 @@ def test_a_life_leaves_checkpoints_logs_and_pictures_of_every_stage(life):
 
 
 def test_the_stages_of_the_pocket_follow_the_paper():
-    """Stills first, then video with stills among it; sound alone; then both streams; then tasks, likewise."""
+    """Stills first, sketches of layouts, then video with stills among it; sound alone; both streams; then tasks."""
     stages = pocket_plan().stages
     assert tuple(stage.name for stage in stages) == STAGES
     both = ("video", "audio")
     video = ("video",)
-    assert [stage.streams for stage in stages] == [video, video, video, ("audio",), both, both, video, both]
+    assert [stage.streams for stage in stages] == [video, video, both, video, ("audio",), both, both, video, both]
     for stage in stages:
         total = sum(share.weight for share in stage.shares)
         stills = sum(share.weight for share in stage.shares if share.bucket.frames == 1) / total
@@ -49,7 +51,7 @@ def test_the_stages_of_the_pocket_follow_the_paper():
             assert stills == 1
         elif stage.name == "tasks":
             assert 0.4 < stills < 0.7
-        elif "video" in stage.learns:
+        elif {"video", "sketch"} & {*stage.learns}:
             assert 0.05 < stills < 0.5
         else:
             assert stills == 0
@@ -169,23 +171,29 @@ def test_training_goes_on_from_exported_weights(life, tmp_path):
     load_parts(model, following, folder)
     video = averaged(life, "video")
     for name, value in model.state_dict().items():
-        expected = video[name] if part_of(name) == "video" else last[name].bfloat16().float()
+        expected = video[name] if part_of(name) in ("video", "sketch") else last[name].bfloat16().float()
         assert torch.equal(value, expected), name
 
 
 @torch.no_grad()
-def test_a_model_without_a_layout_embedding_grows_one_and_is_the_same_at_first(tiny, tmp_path):
+def test_a_model_without_layouts_grows_an_entrance_and_trusts_its_sketch_by_half_at_first(tiny, tmp_path):
     old = tiny.shake(tiny.transformer(gaussian_skip=True))
     old.save_pretrained(tmp_path / "start")
     model = tiny.transformer(gaussian_skip=True, layout_classes=(2, 3))
     load_parts(model, next(stage for stage in tiny_plan().stages if stage.name == "video"), tmp_path)
-    numbers = layout_numbers((2, 3)), heard_numbers((2, 3))
+    numbers = seen_numbers((2, 3)), heard_numbers((2, 3))
     video, audio = (
         replace(state, layout_BNK=tiny.noise(2, state.tokens, count + 1, seed=8))
         for state, count in zip((tiny.video(), tiny.audio()), numbers, strict=True)
     )
+    video, audio = (replace(each, layout_BNK=each.layout_BNK.index_fill(-1, LAST, 1.0)) for each in (video, audio))
+    before = old(tiny.video(), tiny.audio(), tiny.context())
     told = model(video, audio, tiny.context())
-    for velocity, same in zip(told, old(tiny.video(), tiny.audio(), tiny.context()), strict=True):
+    for tower, state, velocity, same in zip((model.video, model.audio), (video, audio), told, before, strict=True):
+        likely = likely_velocity(state.noisy_BNC, state.time_B, *tower.sketch(state.layout_BNK, tiny.context()))
+        assert_close(velocity, (same + likely) / 2)
+    untold = [replace(each, layout_BNK=each.layout_BNK.index_fill(-1, LAST, 0.0)) for each in (video, audio)]
+    for velocity, same in zip(model(*untold, tiny.context()), before, strict=True):
         assert_close(velocity, same)
 
 
