@@ -1,6 +1,7 @@
 """Scenes that use none of the newer fields look, sound and read as they did when the shipped weights were trained.
 
-The hashes were taken from the renderer of commit 39d75ef, which knew nothing of weather, styles, overlays and clothes.
+The hashes were taken from the renderer of commit 39d75ef, which knew nothing of weather, styles, overlays and clothes;
+that of the words when captions began to name two subjects in the script's order.
 """
 
 from dataclasses import astuple
@@ -15,7 +16,7 @@ BEFORE = {
     "film": "1160d51122fcadd4",
     "sound": "64c44dc90c69600c",
     "masks": "f39dd43d90682024",
-    "words": "69863ff6236f11dd",
+    "words": "12550051d280a163",
 }
 
 

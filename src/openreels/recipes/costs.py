@@ -102,10 +102,13 @@ class Costs:
 
     @cached_property
     def parameters(self) -> dict[str, int]:
-        """Part ("video", "audio", "cross") -> parameters."""
+        """Part ("video", "audio", "cross") -> parameters; sketches count with their towers."""
+
+        def is_of(name: str, part: str) -> bool:
+            return part == (name.split(".")[0] if part_of(name) == "sketch" else part_of(name))
 
         def of(part: str):
-            return lambda model: sum(p.numel() for name, p in model.named_parameters() if part_of(name) == part)
+            return lambda model: sum(p.numel() for name, p in model.named_parameters() if is_of(name, part))
 
         return {part: self._added_up(of(part)) for part in ("video", "audio", "cross")}
 

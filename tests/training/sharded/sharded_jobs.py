@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, multiprocessing
 
 from openreels.models.context_parallel import ContextParallel, Method
-from openreels.models.layout import heard_numbers, layout_numbers
+from openreels.models.layout import heard_numbers, seen_numbers
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.tasks.states import audio_positions, audio_state, video_state
 from openreels.training.sharded.layout import Layout, distributed
@@ -141,7 +141,7 @@ def context_errors(
 ) -> tuple[float, float]:
     """How far velocities and averaged gradients are from those of one process, as a share of the largest."""
     model, batch = tiny_transformer(time_bias_slope=time_bias, layout_classes=(2, 3)), one_batch(references)
-    video, audio = told(batch.video, layout_numbers((2, 3))), told(batch.audio, heard_numbers((2, 3)))
+    video, audio = told(batch.video, seen_numbers((2, 3))), told(batch.audio, heard_numbers((2, 3)))
     batch = batch._replace(video=video, audio=audio)
     alone, gradients_alone = velocities_and_gradients(model, batch, streams)
     parallel = ContextParallel(model, dist.group.WORLD, method)
