@@ -62,8 +62,6 @@ FAR = 4.0  # tokens; whatever is further away is so far
 PLACE = 5  # numbers that say which token of which canvas it is
 TEXT_OCTAVES = 9  # of places in a prompt: waves of 2 to 512 tokens
 NEARBY = range(-8, 3)  # frames that an audio token hears of, from its own: what rings was struck before
-
-
 # Parts of a tower that only a model with layouts has.
 LAYOUT_PARTS = (".embed_layout.", ".sketch.", ".embed_sketch.", ".trust_sketch.")
 
@@ -302,7 +300,7 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
             time_B = torch.full((len(x),), step / steps, device=device)
             found = self(x, time_B, aspect, context)
             found = found + (guidance - 1) * (found - self(x, time_B, aspect, negative))
-            if evidence is not None and step >= steps // 12:
+            if evidence is not None and step >= steps // 12:  # before, what is found is nothing but a mean
                 found = found + PULL * (1 - step / steps) * self._uphill(evidence, found)
             x = x + (found - x) / (steps - step)
         # Who is there and what is a matter of thresholds: so decided in one place, on any device.
