@@ -34,7 +34,7 @@ class Truth:
         self.scenes = scenes
         self.shape = reel.pipeline.video_codec.shape(FRAMES, 64, 64, Fraction(16))
 
-    def plan(self, positive, negative, frames: int, aspect: float, generators: Sequence, evidence=None) -> Tensor:
+    def plan(self, positive, negative, frames: int, aspect: float, generators: Sequence, **_) -> Tensor:
         return torch.stack([layout_of(plain_film(next(self.scenes), 0.0), self.shape) for _ in generators])
 
 

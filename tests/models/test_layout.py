@@ -1,4 +1,4 @@
-"""Layouts told to tokens, and the planner that makes them. Legend: see models/layout.py."""
+"""Layouts, and how tokens are told of them. Legend: see models/layout.py."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -16,19 +16,18 @@ from openreels.models.layout import (
     RADIUS,
     THERE,
     TOUCH,
-    TURN,
     LayoutEmbedding,
-    LayoutPlanner,
     Waves,
     heard_layout,
     heard_numbers,
     layout_numbers,
+    left_to_right,
     seen_layout,
     seen_numbers,
     shared_weights,
     waved_numbers,
 )
-from openreels.types import Context, VideoShape
+from openreels.types import VideoShape
 
 SORTS = (3, 2)
 SHAPE = VideoShape(9, 64, 64, Fraction(16), 3, 4, 4, 8)
@@ -145,111 +144,6 @@ def test_an_embedding_is_nothing_at_first_and_nothing_where_nobody_is_told():
     assert embed(told)[0].all() and not embed(told)[1].any()
 
 
-def context(batch: int = 2, tokens: int = 5) -> Context:
-    torch.manual_seed(3)
-    mask = torch.ones(batch, tokens, dtype=torch.bool)
-    mask[:, 3:] = False
-    return Context(torch.randn(batch, tokens, 16), mask)
-
-
-@pytest.fixture
-def planner() -> LayoutPlanner:
-    torch.manual_seed(0)
-    return LayoutPlanner(16, SORTS, subjects=2, frames=5, width=8, num_heads=2, num_layers=1).eval()
-
-
-@torch.no_grad()
-def test_a_prediction_goes_by_everything(planner):
-    torch.manual_seed(1)
-    noisy, time = torch.randn(2, 2, 3, layout_numbers(SORTS)), torch.tensor([0.3, 0.3])
-    text = context()
-    found = planner(noisy, time, 1.0, text)
-    assert found.shape == noisy.shape
-    assert not torch.equal(planner(noisy, time + 0.3, 1.0, text), found)
-    assert not torch.equal(planner(noisy, time, 2.0, text), found)
-    longer = torch.nn.functional.pad(noisy, (0, 0, 0, 1))
-    assert not torch.allclose(planner(longer, time, 1.0, text)[:, :, :3], found)
-    changed = replace(text, hidden_BLD=text.hidden_BLD + torch.eye(16)[0])
-    assert not torch.allclose(planner(noisy, time, 1.0, changed), found)
-    padding = torch.cat([text.hidden_BLD[:, :3], text.hidden_BLD[:, 3:] + 1.0], dim=1)
-    assert_close(planner(noisy, time, 1.0, replace(text, hidden_BLD=padding)), found)
-    assert not torch.allclose(planner(noisy.flip(1), time, 1.0, text).flip(1), found)  # subjects have an order
-    assert not torch.allclose(planner(noisy.flip(2), time, 1.0, text).flip(2), found)  # and frames
-    with pytest.raises(ValueError, match="up to 5 latent frames, not 6"):
-        planner(torch.randn(2, 2, 6, layout_numbers(SORTS)), time, 1.0, text)
-
-
-@torch.no_grad()
-def test_the_order_of_a_prompt_counts_once_it_is_learnt(planner):
-    noisy, time = torch.randn(2, 2, 3, layout_numbers(SORTS)), torch.tensor([0.3, 0.3])
-    text = context()
-    turned = replace(text, hidden_BLD=torch.cat([text.hidden_BLD[:, :3].flip(1), text.hidden_BLD[:, 3:]], dim=1))
-    assert_close(planner(noisy, time, 1.0, turned), planner(noisy, time, 1.0, text))
-    torch.nn.init.normal_(planner.embed_place.weight)
-    assert not torch.allclose(planner(noisy, time, 1.0, turned), planner(noisy, time, 1.0, text))
-
-
-@torch.no_grad()
-def test_several_layouts_of_one_prompt_do_not_see_each_other(planner):
-    torch.manual_seed(1)
-    noisy, time = torch.randn(4, 2, 3, layout_numbers(SORTS)), torch.tensor([0.1, 0.9, 0.4, 0.2])
-    twice = context().rows(torch.tensor([0, 0, 1, 1]))
-    assert_close(planner(noisy, time, 1.0, context()), planner(noisy, time, 1.0, twice))
-
-
-def planned(planner, *seeds, steps: int = 4, **settings):
-    draws = [torch.Generator().manual_seed(seed) for seed in seeds]
-    text = context(len(seeds))
-    negative = replace(text, hidden_BLD=-text.hidden_BLD)
-    return planner.plan(text, negative, 3, 1.5, draws, steps=steps, **settings)
-
-
-@torch.no_grad()
-def test_guidance_pushes_away_from_the_negative_prompt(planner, monkeypatch):
-    """With a planner that says what it read, the plan lies beyond it by the scale."""
-    said = lambda context: context.hidden_BLD[:, 0].sum(1)[:, None, None, None].clamp(-0.1, 0.1)  # noqa: E731
-    monkeypatch.setattr(planner, "forward", lambda x, time, aspect, text: torch.zeros_like(x) + said(text))
-    places = [planned(planner, 0, guidance=scale)[..., 0] for scale in (1.0, 2.0)]
-    assert_close(places[1], 3.0 * places[0])  # what the negative one says is just the opposite
-    assert places[0].abs().min() > 1e-3
-
-
-def test_a_plan_is_settled_and_a_matter_of_its_own_seed(planner):
-    found = planned(planner, 1, 2)
-    assert found.shape == (2, 2, 3, layout_numbers(SORTS))
-    assert_close(planned(planner, 2, 2)[1], found[1])
-    assert not torch.equal(found[0], found[1])
-    assert set(found[..., THERE].unique().tolist()) <= {0.0, 1.0}
-    assert (found[..., MOUTH].min() >= 0) and (found[..., TOUCH].max() <= 1) and (found[..., RADIUS] >= 0).all()
-    cosine, sine = found[..., TURN].chunk(2, -1)
-    assert_close(cosine**2 + sine**2, torch.ones_like(cosine))
-    for sort in found[..., CLASSES:].split(SORTS, -1):
-        assert torch.equal(sort.sum(-1), torch.ones(2, 2, 3)) and set(sort.unique().tolist()) == {0.0, 1.0}
-
-
-@torch.no_grad()
-def test_a_planner_that_knows_the_layout_plans_it(planner, monkeypatch):
-    """Sampling goes where the prediction points, in the numbers' own units."""
-    true = layout({"x": 0.2, "y": -0.1, "kind": 1, "touch": {3: 1.0}}, {"x": -0.3, "y": 0.3, "kind": 2})
-    true[..., TURN.start : TURN.start + 4] = 1.0
-    true[..., CLASSES + 3] = 1.0
-    monkeypatch.setattr(planner, "forward", lambda *_: planner.normalised(true))
-    assert_close(planned(planner, 0, steps=5), true, atol=1e-5, rtol=1e-5)
-
-
-def test_of_several_candidates_the_likeliest_is_taken_and_all_are_drawn_to_it(planner):
-    """Whoever is likeliest the further to the right the first subject begins."""
-    right = lambda layout_BSFK: layout_BSFK[:, 0, 0, 0:4].sum(1)  # noqa: E731
-    alone = planned(planner, 5)
-    chosen = planned(planner, 5, evidence=right, candidates=6)
-    assert chosen.shape == alone.shape
-    assert right(chosen) > right(alone)
-    flat = lambda layout_BSFK: 0.0 * right(layout_BSFK)  # noqa: E731
-    assert_close(planned(planner, 5, evidence=flat, candidates=1), alone)
-    pulled = planned(planner, 5, evidence=right, candidates=1)
-    assert right(pulled) > right(alone) and right(chosen) >= right(pulled)
-
-
 def test_models_share_all_but_what_hears_of_layouts():
     ours, theirs = {"a.weight": (2, 3), "video.embed_layout.b": (4,)}, {"a.weight": [2, 3]}
     ours |= {"audio.sketch.c": (1,), "audio.embed_sketch.d": (1,), "video.trust_sketch.e": (1,)}
@@ -258,3 +152,19 @@ def test_models_share_all_but_what_hears_of_layouts():
         shared_weights({"a.weight": (3, 2)}, ours)
     with pytest.raises(ValueError, match="c is not the same"):
         shared_weights({"a.weight": (2, 3), "c": (1,)}, ours)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(places, st.booleans(), st.integers(0, 2)), min_size=1, max_size=4))
+def test_subjects_are_ordered_by_where_they_are_first_seen(subjects):
+    """x, whether somebody is there at all, and from which latent frame on; before that at a misleading place."""
+    told = layout(*({"x": x, "y": 0.0, "kind": index % 3} for index, (x, *_) in enumerate(subjects)))
+    for index, (_, is_there, first) in enumerate(subjects):
+        told[0, index, :first, 0:4] = -9.0
+        told[0, index, :first, THERE] = 0.0
+        told[0, index, :, THERE] *= is_there
+    found = left_to_right(told)
+    present = sorted((x for x, is_there, _ in subjects if is_there))
+    assert found[0, : len(present), -1, 0].tolist() == pytest.approx(present)
+    assert not found[0, len(present) :, :, THERE].any()
+    assert_close(found.sum(1), told.sum(1))

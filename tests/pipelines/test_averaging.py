@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from openreels.models.layout import LAYOUT_PARTS, LayoutPlanner
+from openreels.models.layout import LAYOUT_PARTS
+from openreels.models.planner import LayoutPlanner
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.pipelines.averaging import average
 from openreels.pipelines.v4 import SkyReelsV4Pipeline

@@ -8,7 +8,9 @@ import torch
 from torch.testing import assert_close
 
 from openreels.media.aspect import ASPECTS
-from openreels.models.layout import LayoutPlanner, heard_numbers, seen_numbers
+from openreels.models.layout import heard_numbers, layout_numbers, seen_numbers
+from openreels.models.planner import LayoutPlanner
+from openreels.models.reader import LayoutReader
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.pipelines.placement import Placement, apply_placement, placement_by_size
 from openreels.pipelines.reel import Reel, hash_folder
@@ -72,7 +74,7 @@ def test_layouts_are_planned_once_and_told_to_both_streams_beside_the_prompt(pla
     assert not torch.equal(other.layout_BNK, alone.layout_BNK)
 
 
-def test_nothing_is_planned_where_pictures_are_referred_to_or_painted_into(planned):
+def test_without_a_reader_nothing_is_planned_beside_pictures_and_where_frames_are_painted_into(planned):
     black = torch.zeros(9, 32, 48, 3, dtype=torch.uint8)
     keep = torch.zeros(9, 32, 48, dtype=torch.bool)
     keep[:, :16] = True
@@ -83,12 +85,91 @@ def test_nothing_is_planned_where_pictures_are_referred_to_or_painted_into(plann
     assert video.layout_BNK is not None
 
 
+FRAMES = torch.arange(9 * 32 * 48 * 3, dtype=torch.int64).mul(7919).remainder(251).to(torch.uint8).view(9, 32, 48, 3)
+
+
+@pytest.fixture
+def reading(planned) -> SkyReelsV4Pipeline:
+    """The same with a reader."""
+    torch.manual_seed(1)
+    reader = LayoutReader(4, 3, CLASSES, width=8, num_heads=2, num_layers=1).eval()
+    return SkyReelsV4Pipeline(**planned.components | {"reader": reader}, steps=3)
+
+
+def shown_to_planner(pipeline: SkyReelsV4Pipeline, given: Given | list[Given], monkeypatch) -> list[torch.Tensor]:
+    """The layouts that planning was shown."""
+    seen = []
+    plan = type(pipeline.planner).plan
+    monkeypatch.setattr(
+        type(pipeline.planner), "plan", lambda *args, **named: seen.append(named["shown"]) or plan(*args, **named)
+    )
+    prompts = ["a red ball"] * (len(given) if isinstance(given, list) else 1)
+    video, *_ = seen_by(pipeline, prompts, given=given)
+    assert video.layout_BNK is not None
+    monkeypatch.undo()
+    return seen[0]
+
+
+def test_all_that_is_given_to_look_at_is_read_in_order(reading, monkeypatch):
+    codec, reader = reading.video_codec, reading.reader
+    still, clip, source = FRAMES[:1], 250 - FRAMES[:5], FRAMES // 2
+    read = lambda frames: reader.read(codec.encode(frames[None]), codec.shape(*frames.shape[:3], 16))  # noqa: E731
+    keep = torch.zeros(9, 32, 48, dtype=torch.bool)
+    keep[:, :16] = True
+    painted = {"frames_THWC": source, "keep_THW": keep}
+    sound = torch.sin(torch.arange(9_000) / 9.0)
+    heard = reader.hear(reading.audio_codec.encode(sound[None]), 3)
+    first = torch.zeros(9, 32, 48, dtype=torch.bool)
+    first[0] = True
+    begun = torch.nn.functional.pad(read(source[:1]), (0, 0, 0, 2))
+    for given, expected in (
+        (Given(), []),
+        (Given(pictures=(still, clip, source)), [read(still), read(clip), read(source)]),
+        (Given(pictures=(still,), source_THWC=source, **painted), [read(still), read(source)]),
+        (Given(picture_THWC=source), [read(source)]),
+        (Given(sound_S=sound), [heard]),
+        (Given(frames_THWC=source, keep_THW=first, sound_S=sound), [begun, heard]),
+    ):
+        found = shown_to_planner(reading, given, monkeypatch)
+        assert [tuple(each.shape) for each in found] == [tuple(each.shape) for each in expected]
+        for one, other in zip(found, expected, strict=True):
+            assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_of_kept_frames_those_are_read_that_are_whole_from_the_first_on(reading, monkeypatch):
+    codec, given, expected = reading.video_codec, [], []
+    for kept in (slice(0, 5), slice(0, 7), slice(0, 1), slice(3, 9), slice(0, 9)):
+        keep = torch.zeros(9, 32, 48, dtype=torch.bool)
+        keep[kept] = True
+        given.append(Given(frames_THWC=FRAMES, keep_THW=keep))
+        whole = 4 * ((kept.stop - 1) // 4) + 1 if kept.start == 0 else 0
+        layout = torch.zeros(1, 2, 3, layout_numbers(CLASSES))
+        if whole:
+            latents, shape = codec.encode(FRAMES[None, :whole]), codec.shape(whole, 32, 48, 16)
+            layout[:, :, : shape.latent_frames] = reading.reader.read(latents, shape)
+        expected.append(layout)
+    (found,) = shown_to_planner(reading, given, monkeypatch)
+    assert_close(found, torch.cat(expected), atol=1e-4, rtol=1e-4)
+
+
+def test_a_reader_fits_its_pipeline(reading, tmp_path):
+    reading.save_pretrained(tmp_path)
+    loaded = SkyReelsV4Pipeline.from_pretrained(tmp_path)
+    sizes = {"num_frames": 5, "height": 16, "width": 16, "output_type": "latent"}
+    given = Given(pictures=(FRAMES[:1, :16, :16],))
+    made = [pipeline("a red ball", given=given, **sizes).frames for pipeline in (loaded, reading)]
+    assert_close(*made, atol=1e-4, rtol=1e-4)
+    other = LayoutReader(4, 3, (5, 5), width=8, num_heads=2, num_layers=1)
+    with pytest.raises(ValueError, match=r"reader's layouts have .* classes"):
+        SkyReelsV4Pipeline(**reading.components | {"reader": other})
+    wide = LayoutReader(6, 3, CLASSES, width=8, num_heads=2, num_layers=1)
+    with pytest.raises(ValueError, match=r"give \(4, 3\) channels, and the reader was made for \(6, 3\)"):
+        SkyReelsV4Pipeline(**reading.components | {"reader": wide})
+
+
 def test_plans_go_by_the_frames_the_picture_and_the_sound_that_are_given(planned):
     """A clip's own noise and prompt stay as they are; another given one makes another plan."""
-    frames = (
-        torch.arange(9 * 32 * 48 * 3, dtype=torch.int64).mul(7919).remainder(251).to(torch.uint8).view(9, 32, 48, 3)
-    )
-    keep = torch.zeros(9, 32, 48, dtype=torch.bool)
+    frames, keep = FRAMES, torch.zeros(9, 32, 48, dtype=torch.bool)
     keep[0] = True
     sound = torch.sin(torch.arange(9_000) / 9.0)
     planned.planner.leave[-1].bias.data.view(17, -1)[:, 0] = 3.0  # somebody is there

@@ -1,4 +1,5 @@
-"""Layouts of films, held against the world's truth; and the training of a planner. Legend: see models/layout.py."""
+"""Layouts of films, held against the world's truth; and the training of planner and reader. Legend: see
+models/layout.py."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -8,11 +9,23 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from openreels.models.layout import CLASSES, MOUTH, RADIUS, THERE, TOUCH, TURN, layout_numbers
-from openreels.training.latents import Bucket
-from openreels.training.layouts import COLOUR_NAMES, KINDS, LAYOUT_CLASSES, layout_of
+from openreels.models.layout import (
+    CLASSES,
+    MOUTH,
+    RADIUS,
+    THERE,
+    TOUCH,
+    TURN,
+    WAYS,
+    layout_numbers,
+    left_to_right,
+    sounding,
+)
+from openreels.training.latents import Bucket, LatentSet
+from openreels.training.layouts import COLOUR_NAMES, KINDS, LAYOUT_CLASSES, layout_of, shown_layouts
 from openreels.training.plan import load_components
 from openreels.training.planner import PlannerTask, case, in_order_of, new_planner, planned_rows
+from openreels.training.reader import ReaderTask, new_reader, views_of
 from openreels.types import VideoShape
 from openreels.world import Camera, CameraMove, Film, Shot, contacts, sample_film, sample_scene, truth
 from openreels.world.examples import ROWS, sample_example
@@ -99,16 +112,80 @@ def test_of_more_subjects_than_there_is_room_for_those_are_told_that_the_shot_sh
         assert {shot.scene.subjects[index].kind for index in shot.seen[:2]} <= told
 
 
-def test_rows_are_planned_in_which_nothing_is_edited_and_no_picture_referred_to():
-    rows = {*planned_rows(still=False), *planned_rows(still=True)}
-    assert {"t2av", "t2i", "multi-shot", "voice-reference", "first-frame", "sound-to-impacts"} <= rows
-    assert not {"references-1", "inpaint-subject", "recolour", "t2a-speech"} & rows
-    assert planned_rows(still=True) == ("t2i",)
+def test_all_rows_with_a_picture_are_planned():
+    clips, stills = planned_rows(still=False), planned_rows(still=True)
+    assert {*clips} == {row.name for row in ROWS.values() if row.has_picture and not row.still}
+    assert {"t2i", "references-1", "references-4"} <= {*stills} and "recolour" not in stills
     for row in ROWS.values():
         example = sample_example(row.name, 3)
         shows = example.source or any(r.kind != "audio" for r in example.references)
-        assert (row.name in rows) == (row.has_picture and not shows), row.name
         assert example.is_unseen == (not shows and not example.kept and not example.given)
+
+
+def first_seen(layout_SFK: torch.Tensor) -> list[tuple]:
+    """Kind, colour and place of all who are in a layout, when they are first seen."""
+    found = []
+    for own in layout_SFK:
+        there = own[own[:, THERE] > 0.5]
+        if len(there):
+            kind, colour = there[0, CLASSES:].split(LAYOUT_CLASSES)
+            found.append((KINDS[int(kind.argmax())], COLOUR_NAMES[int(colour.argmax())], float(there[0, 0])))
+    return found
+
+
+def test_layouts_of_references_show_whom_the_prompt_speaks_of():
+    for seed in range(12):
+        example = sample_example("references-3", seed, duration=SECONDS)
+        shown = shown_layouts(example, SHAPE)
+        assert [each.shape[1] for each in shown] == [1, 1, 1]
+        portraits = {who[:2] for each in shown for who in first_seen(each)}
+        assert {who[:2] for who in first_seen(layout_of(example.target, SHAPE))} <= portraits
+
+
+def test_layouts_of_sources_stand_beside_those_of_their_results():
+    for row in ("recolour", "inpaint-moving", "video-to-sound"):
+        for seed in range(8):
+            example = sample_example(row, seed, duration=SECONDS)
+            (shown,) = shown_layouts(example, SHAPE)
+            before, after = first_seen(shown), first_seen(left_to_right(layout_of(example.target, SHAPE)[None])[0])
+            assert [who[2] for who in before] == pytest.approx([who[2] for who in after])
+            assert before == sorted(before, key=lambda who: who[2])
+            assert (before == after) == (row == "video-to-sound")
+
+
+def test_of_what_is_kept_those_latent_frames_are_shown_that_are_whole_from_the_first_on():
+    for row, seed in (("extension", 0), ("first-frame", 1), ("last-frame", 2), ("retake", 3)):
+        example = sample_example(row, seed, duration=SECONDS)
+        (shown,) = shown_layouts(example, SHAPE)
+        start, end = example.kept[0]
+        whole = 0 if start else 1 + (round(end * 16) - 1) // 4
+        assert not shown[:, whole:].any()
+        truth = layout_of(example.target, SHAPE)
+        truth[:, whole:] = 0.0
+        assert_close(shown, left_to_right(truth[None])[0])
+
+
+def test_of_a_sound_that_is_given_whole_mouths_and_touches_are_heard_beside_a_first_frame():
+    for row in ("sound-to-speech", "sound-to-impacts"):
+        example = sample_example(row, 0, duration=SECONDS)
+        layout = layout_of(example.target, SHAPE)
+        (heard,) = shown_layouts(example, SHAPE)
+        assert_close(heard, sounding(layout[None])[0])
+        assert heard[..., MOUTH if row == "sound-to-speech" else TOUCH].max() > 0.5
+        begun, same = shown_layouts(replace(example, kept=((0.0, 1 / 16),)), SHAPE)
+        assert torch.equal(same, heard) and begun[:, 0].any() and not begun[:, 1:].any()
+
+
+def test_a_page_of_panels_and_an_empty_place_show_nobody():
+    board = sample_example("storyboard", 0, duration=SECONDS)
+    assert [bool(each.any()) for each in shown_layouts(board, SHAPE)] == [False]
+    places = 0
+    for seed in range(12):
+        example = sample_example("background-and-clip", seed, duration=SECONDS)
+        place, clip = shown_layouts(example, SHAPE)
+        places += not place.any()
+        assert clip.any() and (place.shape[1], clip.shape[1]) == (1, SHAPE.latent_frames)
+    assert 0 < places < 12
 
 
 @pytest.mark.parametrize(
@@ -134,7 +211,7 @@ def test_a_caption_names_subjects_in_the_order_of_their_layout():
     """Colours of two subjects, counted off in the words, are those of the layout's slots."""
     seen = 0
     for number in range(120):
-        prompt, layout_SFK = case(Bucket(33), number, SHAPE)
+        prompt, layout_SFK, _ = case(Bucket(33), number, SHAPE)
         slots = [own[own[:, THERE] > 0.5] for own in layout_SFK]
         if not all(len(own) for own in slots):
             continue
@@ -159,7 +236,8 @@ def test_cases_are_functions_of_the_generator(task):
     for seed in range(24):
         drawn, again = (task.draw(0, torch.Generator().manual_seed(seed)) for _ in range(2))
         assert drawn.prompts == again.prompts and torch.equal(drawn.layout_BSFK, again.layout_BSFK)
-        assert len(set(drawn.prompts)) > len(drawn.prompts) // 2
+        assert all(torch.equal(*pair) for pair in zip(drawn.shown, again.shown, strict=True))
+        assert len(drawn.layout_BSFK.flatten(1).unique(dim=0)) > len(drawn.prompts) // 2
         assert drawn.layout_BSFK.shape == drawn.noise_BSFK.shape == (len(drawn.time_B), 2, *drawn.layout_BSFK.shape[2:])
         assert torch.equal(drawn.layout_BSFK[0], drawn.layout_BSFK[1])  # several noised ones of each case
         assert drawn.layout_BSFK[:, 0, :, THERE].mean() > 0.8
@@ -180,3 +258,75 @@ def test_a_planner_learns_where_things_are(task):
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.4 * losses[0] and set(numbers) == {"early", "late"}
     assert all(p.grad is None for p in task.encoder.model.parameters())
+
+
+def test_cases_of_rows_come_with_what_is_shown_as_it_would_be_read(task):
+    task.rows = [Bucket(33, row="motion-reference")]
+    drawn = next(
+        found
+        for seed in range(20)
+        if (found := task.draw(0, torch.Generator().manual_seed(seed))).shown  # not all steps are of rows
+    )
+    picture, clip = drawn.shown
+    assert picture.shape[:3] == (len(drawn.prompts), 2, 1) and clip.shape[2] == drawn.layout_BSFK.shape[2]
+    target = drawn.layout_BSFK[:: len(drawn.layout_BSFK) // len(drawn.prompts)]
+    # The clip goes the target's way, but for errors of reading where somebody is, and the picture has its classes.
+    error = (clip - target)[..., :WAYS]
+    there = target[..., THERE] > 0.5
+    assert 0.01 < error[there].std() < 0.03 and not error[~there].any()
+    seen = there[:, 0].any(1)
+    own = target[torch.arange(len(target)), 0, there[:, 0].int().argmax(1), CLASSES:]
+    assert torch.equal(picture[seen, 0, 0, CLASSES:], own[seen])
+    task.loss(drawn)[0].backward()
+    assert task.planner.embed_shown.grad[:2].any(1).all() and not task.planner.embed_shown.grad[2:].any()
+
+
+@pytest.fixture
+def reading(parts, tmp_path) -> ReaderTask:
+    codecs, _ = load_components(parts)
+    buckets = [
+        Bucket(5),
+        Bucket(17, row="motion-reference"),
+        Bucket(17, row="inpaint-reference"),
+        Bucket(17, 64, 96, "4:3"),
+    ]
+    streams = {bucket: ["video", "audio"] if bucket.row is None else ["cases"] for bucket in buckets}
+    latents = {bucket: LatentSet(tmp_path, streams[bucket], bucket, 1, codecs, 0) for bucket in buckets}
+    torch.manual_seed(0)
+    return ReaderTask(new_reader(4, 6), latents, dict.fromkeys(buckets, 1.0))
+
+
+def test_everything_that_is_seen_is_read(reading):
+    """Clips themselves, and references in context, each with its own layout; but not what no tokens show."""
+    plain, moved, painted, wide = reading.latents.values()
+    views = {data.bucket.row: views_of(data) for data in (moved, painted)}
+    assert [(view.stream, view.number) for view in views_of(plain)] == [("video", None)]
+    assert views_of(wide)[0].shape.width == 96
+    assert [view.number for view in views["motion-reference"]] == [None, 0, 1]
+    assert [view.number for view in views["inpaint-reference"]] == [None, 0]
+    references = moved.latents["video.reference_BRC"]
+    parts = [references[:, view.tokens] for view in views["motion-reference"][1:]]
+    assert torch.equal(torch.cat(parts, 1), references)
+    for view, part in zip(views["motion-reference"][1:], parts, strict=True):
+        assert part.shape[1] == view.shape.tokens and moved.shown(0)[view.number].shape[1] == view.shape.latent_frames
+
+
+def test_a_reader_learns_where_things_are_in_any_order(reading):
+    draws = [[reading.draw(0, torch.Generator().manual_seed(seed)) for _ in range(2)] for seed in range(12)]
+    for drawn, again in draws:
+        assert torch.equal(drawn.latents_BNC, again.latents_BNC) and torch.equal(drawn.layout_BSFK, again.layout_BSFK)
+        assert drawn.latents_BNC.shape[1:] == ((drawn.shape.frames, 6) if drawn.is_sound else (drawn.shape.tokens, 4))
+    drawn, heard = (next(one for one, _ in draws if one.is_sound == sound) for sound in (False, True))
+    with torch.no_grad():
+        other = drawn._replace(layout_BSFK=drawn.layout_BSFK.flip(1))
+        assert_close(reading.loss(other)[0], reading.loss(drawn)[0])
+    for work, name in ((drawn, "named"), (heard, "heard")):
+        losses = []
+        for _ in range(30):
+            loss, numbers = reading.loss(work)
+            loss.backward()
+            for optimizer in reading.optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+            losses.append(float(loss.detach()))
+        assert losses[-1] < 0.6 * losses[0] and set(numbers) == {name}

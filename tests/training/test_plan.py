@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from openreels.models.layout import LayoutPlanner, heard_numbers, seen_numbers
+from openreels.models.layout import heard_numbers, seen_numbers
+from openreels.models.planner import LayoutPlanner
 from openreels.models.sketch import likely_velocity
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
 from openreels.recipes.pocket import export, tiny_plan

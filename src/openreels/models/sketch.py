@@ -5,7 +5,7 @@ chance. A few layers that see one token at a time, and no noise, learn it in min
 the midst of noise had not in hours (docs/log.md). So the flow starts from there: the velocity of a told token is a
 mixture of what the tower says and of what would be right if the latents were normally distributed about the sketch.
 
-Legend: B batch, N tokens, C channels, K numbers, D width, L text tokens.
+Legend: B batch, N tokens, C channels, K numbers, D width, L text tokens, H heads.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from openreels.models.layout import Waves
+from openreels.nn.attention import key_mask_bias, local_attention
 from openreels.types import Context
 
 __all__ = ["Sketch", "Sketched", "likely_velocity"]
@@ -38,24 +39,61 @@ def likely_velocity(
     return away_BNC / (t**2 * variance_BN1 + (1 - t) ** 2)
 
 
-class Sketch(nn.Module):
-    """What tokens are told (B, N, K + 1), and the prompt as a whole -> what they probably hold, float32.
+class PromptReading(nn.Module):
+    """What the prompt says of a token's matter: by what it is told (B, N, K), it looks for words -> (B, N, D).
 
-    numbers, waved: K, and those of which sines go in too. channels: C.
+    The layout says that a red star is near; that it is of metal, striped, or on a beach at night, only the prompt.
     """
 
-    def __init__(self, numbers: int, text_dim: int, channels: int, width: int, waved: Sequence[int] = ()):
+    def __init__(self, numbers: int, text_dim: int, width: int, num_heads: int = 4, head_dim: int = 48):
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm = nn.LayerNorm(text_dim)
+        self.to_q = nn.Linear(numbers, num_heads * head_dim)
+        self.to_k = nn.Linear(text_dim, num_heads * head_dim, bias=False)
+        self.to_v = nn.Linear(text_dim, num_heads * head_dim, bias=False)
+        self.to_out = nn.Linear(num_heads * head_dim, width)
+
+    def forward(self, told_BNK: Tensor, context: Context) -> Tensor:
+        text_BLD = self.norm(context.hidden_BLD.to(told_BNK.dtype))
+        parts = self.to_q(told_BNK), self.to_k(text_BLD), self.to_v(text_BLD)
+        q, k, v = (part.unflatten(-1, (self.num_heads, -1)) for part in parts)
+        # Each token reads for itself, and all of the text: nothing for processes that share a clip to exchange.
+        return self.to_out(local_attention(q, k, v, key_mask_bias(context.mask_BL, q.dtype)).flatten(-2))
+
+
+class GatedLayer(nn.Module):
+    """A residual layer of products: what a thing looks like is its kind times its place times its size."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.fan_out = nn.Linear(width, 2 * hidden)
+        self.fan_in = nn.Linear(hidden, width)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        gate, value = self.fan_out(self.norm(x_BND)).chunk(2, dim=-1)
+        return x_BND + self.fan_in(nn.functional.silu(gate) * value)
+
+
+class Sketch(nn.Module):
+    """What tokens are told (B, N, K + 1), and the prompt -> what they probably hold, float32.
+
+    Tokens do not see each other. numbers, waved: K, and those of which sines go in too. channels: C. layers: gated ones
+    of this width.
+    """
+
+    def __init__(
+        self, numbers: int, text_dim: int, channels: int, width: int, waved: Sequence[int] = (), layers: int = 3
+    ):
         super().__init__()
         self.waves = Waves(numbers, waved)
         self.enter = nn.Linear(self.waves.out_features, width)
-        self.enter_text = nn.Sequential(nn.LayerNorm(text_dim), nn.Linear(text_dim, width, bias=False))
-        hidden = [layer for _ in range(2) for layer in (nn.SiLU(), nn.Linear(width, width))]
-        self.layers = nn.Sequential(*hidden, nn.SiLU(), nn.Linear(width, channels + 1))
+        self.enter_text = PromptReading(self.waves.out_features, text_dim, width)
+        self.layers = nn.Sequential(*(GatedLayer(width, width + width // 4) for _ in range(layers)))
+        self.leave = nn.Linear(width, channels + 1)
 
     def forward(self, layout_BNK: Tensor, context: Context) -> Sketched:
-        dtype = self.enter.weight.dtype
-        mask_BL1 = context.mask_BL[..., None].to(dtype)
-        prompt_BD = (self.enter_text(context.hidden_BLD.to(dtype)) * mask_BL1).sum(1) / mask_BL1.sum(1).clamp(min=1)
-        x = self.enter(self.waves(layout_BNK[..., :-1]).to(dtype)) + prompt_BD[:, None]
-        out = self.layers(x).float()
+        told_BNK = self.waves(layout_BNK[..., :-1]).to(self.enter.weight.dtype)
+        out = self.leave(self.layers(self.enter(told_BNK) + self.enter_text(told_BNK, context))).float()
         return Sketched(out[..., :-1], out[..., -1:].clamp(-6.0, 2.0).exp())

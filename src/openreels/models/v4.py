@@ -278,7 +278,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         pooled_dim: int | None = None,
         guidance_embedding: bool = False,
         layout_classes: tuple[int, ...] | None = None,
-        sketch_width: int = 384,
+        sketch_width: int = 256,
     ):
         super().__init__()
         dim = num_heads * sum(rope_axis_dims)

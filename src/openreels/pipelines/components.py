@@ -89,6 +89,7 @@ def check_fit(
     video: VideoCodec,
     audio: AudioCodec,
     text: TextEncoder | MultimodalEncoder,
+    reader: nn.Module | None = None,
     planner: nn.Module | None = None,
 ) -> None:
     """Raises ValueError where the transformer was made for other widths than its components have."""
@@ -101,14 +102,20 @@ def check_fit(
     for key, (wanted, name, given) in widths.items():
         if wanted != given:
             raise ValueError(f"{name} gives {given} channels, and the transformer was made for {key} {wanted}")
+    for name, part in (("reader", reader), ("planner", planner)):
+        ours, theirs = config.layout_classes, part and part.config.classes
+        if part is not None and (ours is None or [*ours] != [*theirs]):
+            raise ValueError(f"the {name}'s layouts have {theirs} classes, and the transformer was made for {ours}")
+    if reader is not None:
+        made = (reader.config.channels, reader.config.sound_channels)
+        given = (video.latent_channels, audio.latent_channels)
+        if made != given:
+            raise ValueError(f"video_vae and audio_vae give {given} channels, and the reader was made for {made}")
     if planner is None:
         return
     plans = planner.config
     if plans.text_dim != text.width:
         raise ValueError(f"text_encoder gives {text.width} channels, and the planner was made for {plans.text_dim}")
-    if config.layout_classes is None or [*config.layout_classes] != [*plans.classes]:
-        ours, theirs = config.layout_classes, plans.classes
-        raise ValueError(f"the planner's layouts have {theirs} classes, and the transformer was made for {ours}")
     if plans.reads is not None and plans.reads != text.fingerprint:
         raise ValueError("the planner has learnt to read another text_encoder: train it anew for this one")
 

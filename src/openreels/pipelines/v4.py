@@ -14,7 +14,7 @@ from zlib import crc32
 import torch
 from diffusers import DiffusionPipeline, ModelMixin
 from diffusers.utils import BaseOutput
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, SequenceFeatureExtractor
 from transformers.image_processing_utils import BaseImageProcessor
 
@@ -26,7 +26,9 @@ from openreels.flow.schedule import Schedule
 from openreels.media import Clip
 from openreels.media.timing import samples_for
 from openreels.models.evidence import Evidence
-from openreels.models.layout import LayoutPlanner, heard_layout, seen_layout
+from openreels.models.layout import heard_layout, seen_layout
+from openreels.models.planner import LayoutPlanner
+from openreels.models.reader import LayoutReader
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.pipelines.caching import step_cache
 from openreels.pipelines.components import adapted_audio, adapted_text, adapted_video, check_fit
@@ -51,7 +53,8 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
 
     Codecs and text encoder are of any class that `pipelines/components.py` lists. image_processor, feature_extractor:
     eyes and ears of a multimodal text encoder. planner: says where things go before they are drawn, for a transformer
-    with a layout embedding (pocket); without one the transformer is told the prompt alone.
+    with a layout embedding (pocket); without one the transformer is told the prompt alone. reader: says where things
+    are in pictures and clips that are given, for the planner; without one nothing is planned beside these.
     fps: frames per second of what the transformer was trained on. planned_guidance: by text and cross-modal beside a
     layout, which itself says most of what the prompt does; None: as without. steps, guidance, cross_modal_guidance,
     audio_lag, shift: what `__call__` uses where it is not told otherwise. audio_channels: 1, or 2 for stereo.
@@ -60,8 +63,8 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
     of these travel with the weights. Raises ValueError where parts do not fit together.
     """
 
-    model_cpu_offload_seq = "text_encoder->planner->transformer->video_vae->audio_vae->vocoder"
-    _optional_components: ClassVar = ["image_processor", "feature_extractor", "planner"]
+    model_cpu_offload_seq = "text_encoder->reader->planner->transformer->video_vae->audio_vae->vocoder"
+    _optional_components: ClassVar = ["image_processor", "feature_extractor", "reader", "planner"]
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         tokenizer: PreTrainedTokenizerBase,
         image_processor: BaseImageProcessor | None = None,
         feature_extractor: SequenceFeatureExtractor | None = None,
+        reader: LayoutReader | None = None,
         planner: LayoutPlanner | None = None,
         fps: int = 16,
         steps: int = 30,
@@ -96,6 +100,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
             tokenizer=tokenizer,
             image_processor=image_processor,
             feature_extractor=feature_extractor,
+            reader=reader,
             planner=planner,
         )
         self.register_to_config(
@@ -116,7 +121,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         self.encoder = adapted_text(
             text_encoder, tokenizer, image_processor, feature_extractor, text_layer, system_prompt
         )
-        check_fit(transformer, self.video_codec, self.audio_codec, self.encoder, planner)
+        check_fit(transformer, self.video_codec, self.audio_codec, self.encoder, reader, planner)
         self._shared: BatchParallel | None = None
 
     @torch.no_grad()
@@ -179,11 +184,13 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         whole = known[0].picture_THWC is not None, known[0].sound_S is not None
         video_start = self._started(blanks[0], seeds, 0, whole[0]) if video else None
         audio_start = self._started(blanks[1], seeds, 1, whole[1]) if audio else None
-        is_planned = self.planner is not None and video and all(each.is_planned for each in known)
         usual = Guidance(self.config.guidance, self.config.cross_modal_guidance)
-        if is_planned and video_shape.latent_frames <= self.planner.config.frames:
+        if video and self._plans(known[0], video_shape):
             usual = usual if self.config.planned_guidance is None else Guidance(*self.config.planned_guidance)
-            video_start, audio_start = self._planned((positive, negative), video_start, audio_start, video_shape, seeds)
+            shown = self._shown(known, video_start, audio_start, video_shape)
+            video_start, audio_start = self._planned(
+                (positive, negative), video_start, audio_start, video_shape, shown, seeds
+            )
         both = video and audio and not any(whole)
         schedule = Schedule(
             num_inference_steps or self.config.steps, self.config.shift, self.config.audio_lag if both else 0.0
@@ -208,21 +215,64 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         self.maybe_free_model_hooks()  # of model offload: whatever ran last leaves the accelerator
         return SkyReelsV4Output(None if frames is None else composited(frames, known), samples)
 
+    def _plans(self, given: Given, shape: VideoShape) -> bool:
+        """Whether layouts are planned: of clips that are not too long; beside pictures, where these can be read."""
+        if self.planner is None or shape.latent_frames > self.planner.config.frames:
+            return False
+        return self.reader is not None or not (given.pictures or given.is_painted)
+
+    def _shown(
+        self, known: Sequence[Given], video: StreamState, audio: StreamState | None, shape: VideoShape
+    ) -> list[Tensor]:
+        """Layouts (B, S, F, K) of all that is given to look at, as in training (`training/layouts.py`): references in
+        their order, then the clip that is edited or given whole, or what is kept of it from its first frame on; last
+        what is heard of a sound that is given whole."""
+        if self.reader is None:
+            return []
+        first, device = known[0], video.noisy_BNC.device
+        shapes = [self.video_codec.shape(*picture.shape[:3], shape.fps) for picture in first.pictures]
+        latents = video.reference_BRC.split([each.tokens for each in shapes], dim=1) if shapes else ()
+        shown = [self.reader.read(*pair) for pair in zip(latents, shapes, strict=True)]
+        if first.source_THWC is not None:
+            source_BTHWC = torch.stack([each.source_THWC for each in known])
+            shown.append(self.reader.read(self.video_codec.encode(source_BTHWC, device=device), shape))
+        elif first.picture_THWC is not None:
+            shown.append(self.reader.read(video.noisy_BNC, shape))
+        elif first.frames_THWC is not None:
+            shown.append(self._begun(video, shape))
+        if first.sound_S is not None and audio is not None:
+            shown.append(self.reader.hear(audio.noisy_BNC, shape.latent_frames))
+        return shown
+
+    def _begun(self, video: StreamState, shape: VideoShape) -> Tensor:
+        """The layouts of what is given whole from the first latent frame on; nobody is there behind that."""
+        each = shape.latent_height * shape.latent_width
+        whole_BF = (video.mask_BN1[..., 0] >= 1).unflatten(1, (-1, each)).all(-1)
+        layouts = []
+        for index, kept in enumerate(whole_BF.cumprod(1).sum(1).tolist()):
+            own = replace(shape, latent_frames=max(kept, 1), frames=self.video_codec.temporal_factor * (kept - 1) + 1)
+            layout_BSFK = self.reader.read(video.given_BNC[index : index + 1, : own.tokens], own)
+            layout_BSFK = nn.functional.pad(layout_BSFK, (0, 0, 0, shape.latent_frames - own.latent_frames))
+            layouts.append(layout_BSFK if kept else torch.zeros_like(layout_BSFK))
+        return torch.cat(layouts)
+
     def _planned(
         self,
         prompts: tuple[Context, Context],
         video: StreamState,
         audio: StreamState | None,
         shape: VideoShape,
+        shown: Sequence[Tensor],
         seeds: Sequence[int],
     ) -> tuple[StreamState, StreamState | None]:
-        """The states, told where everything will be. prompts: those, and the negative ones."""
+        """The states, told where everything will be. prompts: those, and the negative ones. shown: layouts."""
         draws = [torch.Generator().manual_seed(crc32(f"{seed}/layout".encode())) for seed in seeds]
         layout_BSFK = self.planner.plan(
             *prompts,
             shape.latent_frames,
             shape.width / shape.height,
             draws,
+            shown=shown,
             evidence=Evidence(self.transformer, video, audio, shape, prompts[0]) or None,
         )
         device = video.noisy_BNC.device
@@ -254,7 +304,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
 
 def _check_given(given: Given, video_shape: VideoShape, audio_shape: AudioShape, video: bool, audio: bool) -> None:
     size = (video_shape.frames, video_shape.height, video_shape.width)
-    for name in ("frames_THWC", "keep_THW", "picture_THWC"):
+    for name in ("frames_THWC", "keep_THW", "source_THWC", "picture_THWC"):
         part = getattr(given, name)
         if part is not None and tuple(part.shape[:3]) != size:
             raise ValueError(f"given {name} must be of {size} frames, height and width, not {tuple(part.shape[:3])}")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from openreels.models.layout import LayoutPlanner
+from openreels.models.planner import LayoutPlanner
+from openreels.models.reader import LayoutReader
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
 from openreels.training.latents import Bucket
@@ -38,7 +39,7 @@ def transformer(video_channels: int = 32, audio_channels: int = 20, text_dim: in
         num_single_layers=4,
         mlp_ratio=3.0,
         rope_theta=100.0,
-        modulation_rank=32,
+        modulation_rank=6,
         time_bias_slope=4.0,
         gaussian_skip=True,
         clean_given=True,
@@ -129,7 +130,7 @@ NAMING = 0.1  # see `Stage.naming`; tried in `everything` alone (docs/log.md)
 
 
 def plan() -> TrainingPlan:
-    """Codecs, text encoder, nine stages of the transformer, the planner; the shares of the minutes sum to 1."""
+    """Codecs, text encoder, nine stages of the transformer, reader and planner; the shares of the minutes sum to 1."""
     stills = [Share(Bucket(1), 0.85, 96, STILL_SHARDS), *_other_aspects(1, 0.15, 64, 3)]
     reading = Stage(
         name="reading",
@@ -158,10 +159,11 @@ def plan() -> TrainingPlan:
         streams=("video", "audio"),
         learns=("sketch",),
         starts_from={},
-        shares=_with_stills(_clips(2.0)),
+        shares=[*_scaled(_with_stills(_clips(2.0)), 0.75), *_cases(("video",), 0.25)],
         minutes_share=0.06,
         text_dropout=0.0,
         layout_dropout=0.0,
+        layout_dropout_given=0.0,
         naming=0.0,
         decay=0.7,
     )
@@ -221,7 +223,7 @@ def plan() -> TrainingPlan:
             *_cases(("video",), 0.15, frames=5, shards=2),
             *_cases(("video",), 0.1),
         ],
-        minutes_share=0.14,
+        minutes_share=0.12,
         muon_lr=0.012,
         adamw_lr=0.002,
         text_rate=0.3,  # the sound's tower reads the same text, and hears nothing of this stage
@@ -249,6 +251,7 @@ def plan() -> TrainingPlan:
         transformer=transformer,
         codec_minutes_share=0.13,
         text_minutes_share=0.02,
+        reader_minutes_share=0.02,
         planner_minutes_share=0.05,
         stages=(reading, images, sketch, video, sound, following, joint, tasks, everything),
     )
@@ -300,8 +303,8 @@ def export(training_plan: TrainingPlan, workdir: Path, folder: Path) -> SkyReels
     own = ("video", "audio", "cross", "sketch")
     load_parts(model, replace(training_plan.stages[-1], starts_from=dict.fromkeys(own, last)), workdir)
     load_text(encoder, [last], workdir)
-    is_planned = model.config.layout_classes is not None and (workdir / "planner").is_dir()
-    planner = LayoutPlanner.from_pretrained(workdir / "planner") if is_planned else None
+    of_layouts = {"reader": LayoutReader, "planner": LayoutPlanner} if model.config.layout_classes is not None else {}
+    of_layouts = {name: kind for name, kind in of_layouts.items() if (workdir / name).is_dir()}
     pipeline = SkyReelsV4Pipeline(
         transformer=model,
         video_vae=codecs.video.vae,
@@ -309,7 +312,7 @@ def export(training_plan: TrainingPlan, workdir: Path, folder: Path) -> SkyReels
         vocoder=codecs.audio.vocoder,
         text_encoder=encoder.model,
         tokenizer=encoder.tokenizer,
-        planner=planner,
+        **{name: kind.from_pretrained(workdir / name) for name, kind in of_layouts.items()},
         planned_guidance=PLANNED_GUIDANCE,
     )
     for module in pipeline.components.values():

@@ -41,6 +41,8 @@ def edited(request: Request, model: Model, read: Read) -> Making:
     else:
         context = in_context(request, canvas, model, read)
         given |= kept_of(canvas, frames_THWC, ~remade(request, canvas, source, model, read, frames))
+        if request.masks:
+            given["source_THWC"] = given["frames_THWC"]
 
     sound = None
     if request.keep_audio:

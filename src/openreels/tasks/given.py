@@ -27,6 +27,8 @@ class Given:
     frames_THWC: uint8 (T, H, W, 3) with keep_THW, bool: True where a pixel of the result is known.
     pictures: references in context, uint8 (T, H, W, 3) each, T = 1 or 4k + 1. sounds: the same in the audio tower,
     float32 (S,) each, or (K, S) of a model with more than one channel.
+    source_THWC: all of a clip of which a part is made anew. The transformer sees what is kept of it; a planner, where
+    everything was.
     picture_THWC: all of the video, where only its sound is made. sound_S: all of the sound, which the picture follows.
     """
 
@@ -34,22 +36,23 @@ class Given:
     keep_THW: Tensor | None = None
     pictures: tuple[Tensor, ...] = ()
     sounds: tuple[Tensor, ...] = ()
+    source_THWC: Tensor | None = None
     picture_THWC: Tensor | None = None
     sound_S: Tensor | None = None
 
     @property
-    def is_planned(self) -> bool:
-        """Whether a layout can be planned for it: by the prompt and what is given of the clip itself, whole frames,
-        picture or sound. No picture is referred to, and nothing is painted into."""
-        if self.pictures or self.keep_THW is None:
-            return not self.pictures
+    def is_painted(self) -> bool:
+        """Whether a part of some frame is known, and the rest of it is not."""
+        if self.keep_THW is None:
+            return False
         kept = self.keep_THW.flatten(1)
-        return torch.equal(kept.any(1), kept.all(1))
+        return not torch.equal(kept.any(1), kept.all(1))
 
     @property
     def signature(self) -> tuple:
         """What clips must share to be made side by side."""
-        shapes = [None if x is None else tuple(x.shape) for x in (self.frames_THWC, self.picture_THWC, self.sound_S)]
+        single = self.frames_THWC, self.source_THWC, self.picture_THWC, self.sound_S
+        shapes = [None if x is None else tuple(x.shape) for x in single]
         return (*shapes, *(tuple(tuple(x.shape) for x in each) for each in (self.pictures, self.sounds)))
 
 

@@ -29,7 +29,7 @@ from openreels.nn.precision import autocast
 from openreels.tasks.states import audio_state, video_state
 from openreels.tasks.wording import cut_sentence
 from openreels.training.cases import encoded, with_conditions
-from openreels.training.layouts import SUBJECTS, layout_of
+from openreels.training.layouts import SUBJECTS, layout_of, shown_layouts
 from openreels.training.token_truth import TokenTruth, heard, seen
 from openreels.types import AudioShape, StreamState, VideoShape
 from openreels.world import CUTS, Camera, Film, Scene, Shot, random_caption, render_frames, render_sound, sample_scene
@@ -235,7 +235,7 @@ class LatentSet:
             self.latents |= found if stream == "cases" else {stream: found["latents"]}
         # Drawn once each, and forgotten with the set.
         self.scene, self.example = cache(self._scene), cache(self._example)
-        self.truth, self.layout = cache(self._truth), cache(self._layout)
+        self.truth, self.layout, self.shown = cache(self._truth), cache(self._layout), cache(self._shown)
 
     def __len__(self) -> int:
         return next(len(self.latents[stream]) for stream in ("video", "audio") if stream in self.latents)
@@ -285,14 +285,13 @@ class LatentSet:
         """Whether nothing decides what is to be seen in such clips but the prompt."""
         return self.bucket.row is None or self.example(0).is_unseen
 
-    @property
-    def is_planned(self) -> bool:
-        """Whether sampling plans the layouts of such clips."""
-        return self.bucket.row is None or self.example(0).is_planned
-
     def _layout(self, index: int) -> Tensor:
         """The layout of clip `index`, (S, F, K)."""
         return layout_of(self.film(index), self.video_shape, SUBJECTS)
+
+    def _shown(self, index: int) -> list[Tensor]:
+        """Layouts of what case `index` hands over to look at, see `shown_layouts`."""
+        return [] if self.bucket.row is None else shown_layouts(self.example(index), self.video_shape)
 
     def _example(self, index: int) -> Example:
         return example_of(self.bucket, clip_seed(self.seed, self.bucket, index))

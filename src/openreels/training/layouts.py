@@ -1,4 +1,4 @@
-"""Layouts of films, as the world knows them: what `models/layout.py` plans and the transformer is told.
+"""Layouts of films, as the world knows them: what a planner plans, a reader reads, and the transformer is told.
 
 Legend: S subjects, F latent frames, M moments, K numbers of a layout.
 """
@@ -6,16 +6,29 @@ Legend: S subjects, F latent frames, M moments, K numbers of a layout.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from math import ceil
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from openreels.models.layout import CLASSES, MOMENTS, MOUTH, RADIUS, THERE, TOUCH, layout_numbers
+from openreels.models.layout import (
+    CLASSES,
+    MOMENTS,
+    MOUTH,
+    RADIUS,
+    THERE,
+    TOUCH,
+    layout_numbers,
+    left_to_right,
+    sounding,
+)
 from openreels.types import VideoShape
 from openreels.world import COLOURS, FACES, SHAPES, Film, Shot, contacts, mouth, tracks
+from openreels.world.examples import Example, Reference
 
-__all__ = ["LAYOUT_CLASSES", "SUBJECTS", "layout_of", "places", "shots_of_latents"]
+__all__ = ["LAYOUT_CLASSES", "SUBJECTS", "layout_of", "places", "shots_of_latents", "shown_layouts"]
 
 KINDS, COLOUR_NAMES = (*SHAPES, *FACES), tuple(COLOURS)
 LAYOUT_CLASSES = (len(KINDS), len(COLOUR_NAMES))
@@ -29,6 +42,8 @@ def layout_of(film: Film, shape: VideoShape, subjects: int = SUBJECTS) -> Tensor
     out = np.zeros((subjects, shape.latent_frames, layout_numbers(LAYOUT_CLASSES)), np.float32)
     halves = np.array([shape.width, shape.height]) / min(shape.width, shape.height) / 2
     for shot, inside_F, ends_F2 in shots_of_latents(film, shape):
+        if not shot.scene.subjects:
+            continue
         moments_FM = ends_F2[:, :1] + (ends_F2[:, 1:] - ends_F2[:, :1]) * np.linspace(0.0, 1.0, MOMENTS)
         places_SFM2, radius_SF, angle_SFM = places(shot, moments_FM)
         events_SFM2 = _mouths_and_touches(shot, shot.start + moments_FM * shot.duration)
@@ -46,6 +61,37 @@ def layout_of(film: Film, shape: VideoShape, subjects: int = SUBJECTS) -> Tensor
             told[(beyond_FM2 > 0).any(-1).all(-1)] = 0.0  # out of view all the time
             out[slot, inside_F] = told
     return torch.from_numpy(out)
+
+
+def shown_layouts(example: Example, shape: VideoShape) -> list[Tensor]:
+    """Layouts (S, F', K) of all that a case hands over to look at, subjects from left to right: references in their
+    order, then the clip that is edited, or given whole, or what is kept of it from its first frame on (where nothing is
+    kept nobody is there); last what is heard of a sound that is given whole. shape: of the case's result."""
+    found = [_shown_layout(reference, shape) for reference in example.references if reference.kind != "audio"]
+    if example.source is not None:
+        found.append(layout_of(example.source, shape))
+    elif example.given == "picture":
+        found.append(layout_of(example.target, shape))
+    elif example.kept:
+        start, end = example.kept[0]
+        kept = ceil(end * shape.fps - 1e-6) if start == 0 else 0
+        found.append(layout_of(example.target, shape))
+        found[-1][:, (kept + MOMENTS - 1) // MOMENTS :] = 0.0
+    if example.given == "sound":
+        found.append(sounding(layout_of(example.target, shape)[None])[0])
+    return [left_to_right(layout_SFK[None])[0] for layout_SFK in found]
+
+
+def _shown_layout(reference: Reference, shape: VideoShape) -> Tensor:
+    """Of a page of panels: nobody, for a layout is of one picture."""
+    frames = 1 if reference.kind == "image" else round(reference.films[0].duration * shape.fps)
+    own = replace(shape, frames=frames, latent_frames=1 + (frames - 1) // MOMENTS)
+    if len(reference.films) > 1:
+        return torch.zeros(SUBJECTS, own.latent_frames, layout_numbers(LAYOUT_CLASSES))
+    (film,) = reference.films
+    shot = film.shots[0]
+    begun = replace(shot, start=shot.start + reference.moment, duration=shot.duration - reference.moment)
+    return layout_of(replace(film, shots=(begun, *film.shots[1:])), own)
 
 
 def _cast(shot: Shot, most: int) -> list[int]:

@@ -1,4 +1,5 @@
-"""The whole life of a model's weights: codecs, text encoder, the stages of the transformer, the planner of layouts.
+"""The whole life of a model's weights: codecs, text encoder, the stages of the transformer, reader and planner of
+layouts.
 
 Everything lives in one work folder and each part is skipped once it is done, so the same call starts a run, goes on
 with an interrupted one, and extends a finished one.
@@ -31,6 +32,7 @@ from openreels.training.latents import Bucket, Codecs, LatentSet, build_shard, s
 from openreels.training.loop import Interrupted, LoopConfig, run
 from openreels.training.monitor import plot_losses, sample_sheet
 from openreels.training.planner import train_planner
+from openreels.training.reader import train_reader
 from openreels.training.stages import Stage, StageTask, part_of
 from openreels.training.text_encoder import train_text_encoder, trained_heads
 from openreels.training.video_codec import train_video_codec
@@ -43,13 +45,14 @@ START = "start"  # folder of a transformer trained elsewhere
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """transformer: called with (video channels, audio channels, text width). *_share: parts of a run's minutes;
-    planner_minutes_share None: the transformer is not told layouts, and none are planned."""
+    """transformer: called with (video channels, audio channels, text width). *_share: parts of a run's minutes; None of
+    reader and planner where the transformer is not told layouts."""
 
     name: str
     transformer: Callable[[int, int, int], SkyReelsV4Transformer]
     codec_minutes_share: float
     text_minutes_share: float
+    reader_minutes_share: float | None
     planner_minutes_share: float | None
     stages: tuple[Stage, ...]
 
@@ -57,8 +60,14 @@ class TrainingPlan:
     def parts(self) -> tuple[str, ...]:
         """Everything `train` can be asked to do, in order."""
         stages = (stage.name for stage in self.stages)
-        planner = () if self.planner_minutes_share is None else ("planner",)
-        return ("video_codec", "audio_codec", "text_encoder", "latents", *stages, *planner)
+        told = {"reader": self.reader_minutes_share, "planner": self.planner_minutes_share}
+        of_layouts = (name for name, share in told.items() if share is not None)
+        return ("video_codec", "audio_codec", "text_encoder", "latents", *stages, *of_layouts)
+
+    @property
+    def pictures(self) -> dict[Bucket, float]:
+        """Kinds of clips and cases with something to see, and how often the last stage draws them."""
+        return {share.bucket: share.weight for share in self.stages[-1].shares if "video" in share.bucket.streams}
 
     @property
     def plain(self) -> dict[Bucket, float]:
@@ -118,6 +127,7 @@ def train(
         "audio_codec": plan.codec_minutes_share * 0.4,
         "text_encoder": plan.text_minutes_share,
         **{stage.name: stage.minutes_share for stage in plan.stages},
+        "reader": plan.reader_minutes_share or 0.0,
         "planner": plan.planner_minutes_share or 0.0,
     }
     budget = {name: minutes and minutes * (1.0 if part else share) for name, share in shares.items()}
@@ -137,6 +147,21 @@ def train(
     stages = tuple(stage for stage in plan.stages if stage.name in wanted)
     if stages:
         train_all(started, stages, processes)
+    if "reader" in wanted:
+        codecs, _ = load_components(workdir)
+        latents = load_latents(plan.stages[-1:], workdir, codecs, seed, workers)
+        train_reader(
+            workdir,
+            codecs,
+            latents,
+            plan.pictures,
+            minutes=budget["reader"],
+            steps=steps,
+            seed=seed,
+            device=device,
+            workers=workers,
+        )
+        plot_losses(workdir)
     if "planner" in wanted:
         codecs, encoder = load_components(workdir)
         load_text(encoder, [plan.latest(workdir)], workdir)
@@ -330,8 +355,9 @@ def begin_from(folder: Path, workdir: Path) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     for name in ("video_vae", "audio_vae", "vocoder", "text_encoder", "tokenizer"):
         _bring(folder / name, workdir / name)
-    if (folder / "planner").is_dir():
-        _bring(folder / "planner", workdir / "planner")
+    for name in ("reader", "planner"):
+        if (folder / name).is_dir():
+            _bring(folder / name, workdir / name)
     _bring(folder / "transformer", workdir / START)
 
 

@@ -1,9 +1,9 @@
-"""Training of the layout planner: read a prompt, say where everything will be.
+"""Training of the layout planner: read a prompt, see what is shown besides, say where everything will be.
 
 Nothing is rendered for it, so every case is a new one. It reads what the text encoder says when all stages are over,
 and is therefore trained last.
 
-Legend: B batch, S subjects, F latent frames, N all of their places in a layout, K numbers at each.
+Legend: B batch, P prompts, S subjects, F latent frames, N all of their places in a layout, K numbers at each.
 """
 
 from __future__ import annotations
@@ -21,21 +21,24 @@ from openreels.codecs.video import VideoCodec
 from openreels.encoders.text import TextEncoder
 from openreels.flow.path import interpolate
 from openreels.media.folders import replaced_folder
-from openreels.models.layout import THERE, LayoutPlanner
+from openreels.models.layout import THERE, WAYS, left_to_right
+from openreels.models.planner import LayoutPlanner
 from openreels.nn.precision import autocast
 from openreels.training.latents import Bucket, clip_seed, example_of, moment_of, plain_film, scene_of
-from openreels.training.layouts import LAYOUT_CLASSES, SUBJECTS, layout_of
+from openreels.training.layouts import LAYOUT_CLASSES, SUBJECTS, layout_of, shown_layouts
 from openreels.training.loop import LoopConfig, Task, run
 from openreels.training.optimizers import muon_and_adamw
 from openreels.types import VideoShape
 from openreels.world import Film, random_caption
-from openreels.world.examples import ROWS, sample_example
+from openreels.world.examples import ROWS
 
 __all__ = ["PlannerTask", "new_planner", "planned_rows", "train_planner"]
 
 BATCH, COPIES = 64, 8  # cases of a step, and how often each is noised: to read them is most of the work
 SHARPEST = 0.3  # 1 - t, from which on the error counts no more
-ROW_SHARE, EMPTY_SHARE = 0.4, 0.05  # of steps on prompts of the task table; of prompts that say nothing
+ROW_SHARE, EMPTY_SHARE = 0.6, 0.05  # of steps on cases of the task table; of prompts that say nothing
+BEGUN_SHARE = 0.5  # of steps on cases with a sound given, that on those with their first frame too
+READ_ERROR = 0.02  # short sides: what is shown will be read by a network
 LEFT = ("on the left", "左边")
 SEEDS = 2**22  # cases of every kind of clip, so that none comes twice
 
@@ -46,19 +49,29 @@ def new_planner(text_dim: int) -> LayoutPlanner:
 
 
 def planned_rows(still: bool) -> tuple[str, ...]:
-    """Rows of the task table whose layouts are planned: those of clips, or of stills."""
-    shown = [row for row in ROWS.values() if row.has_picture and row.still == still]
-    return tuple(row.name for row in shown if sample_example(row.name, 0).is_planned)
+    """Rows of the task table whose results are clips; or those whose results are stills, or can be."""
+    rows = (row for row in ROWS.values() if row.has_picture)
+    return tuple(row.name for row in rows if row.still == still or (still and row.name.startswith("references")))
 
 
 class Drawn(NamedTuple):
-    """What a step works on: prompts and, `COPIES` for each of them, layouts with noise and times."""
+    """What a step works on: P prompts, the layouts of each picture and clip shown beside them, and, `COPIES` for each,
+    layouts with noise and times."""
 
     aspect: float
     prompts: list[str]
+    shown: list[Tensor]
     layout_BSFK: Tensor
     noise_BSFK: Tensor
     time_B: Tensor
+
+
+class Case(NamedTuple):
+    """A prompt, its layout (S, F, K), and those of what is shown beside it (S, F', K) each."""
+
+    prompt: str
+    layout_SFK: Tensor
+    shown: list[Tensor]
 
 
 class PlannerTask(Task):
@@ -100,14 +113,21 @@ class PlannerTask(Task):
         shape = self.codec.shape(bucket.frames, bucket.height, bucket.width, Fraction(16))
         numbers = torch.randint(SEEDS, (BATCH,), generator=generator).tolist()
         empty = (torch.rand(BATCH, generator=generator) < EMPTY_SHARE).tolist()
-        prompts, layouts = zip(*(case(bucket, number, shape) for number in numbers), strict=True)
+        # A sound may be given alone, or beside the first frame (a talking avatar).
+        begun = float(torch.rand((), generator=generator)) < BEGUN_SHARE
+        cases = [case(bucket, number, shape, begun) for number in numbers]
+        prompts, layouts, shown = zip(*cases, strict=True)
         layout_BSFK = torch.stack(layouts).repeat_interleave(COPIES, 0)
         count = len(layout_BSFK)
         # A batch covers all times, the noisy ones more densely: there it is decided what happens.
         even_B = (torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)) / count
         noise_BSFK = torch.randn(layout_BSFK.shape, generator=generator)
         told = ["" if dropped else prompt for prompt, dropped in zip(prompts, empty, strict=True)]
-        return Drawn(shape.width / shape.height, told, layout_BSFK, noise_BSFK, even_B**1.5)
+        read = [torch.stack(same) for same in zip(*shown, strict=True)]
+        for layout_PSFK in read:
+            error_PSFK = torch.randn(layout_PSFK[..., :WAYS].shape, generator=generator) * READ_ERROR
+            layout_PSFK[..., :WAYS] += error_PSFK * layout_PSFK[..., THERE, None]
+        return Drawn(shape.width / shape.height, told, read, layout_BSFK, noise_BSFK, even_B**1.5)
 
     def loss(self, drawn: Drawn) -> tuple[Tensor, dict[str, float | Tensor]]:
         device = self.planner.device
@@ -116,21 +136,28 @@ class PlannerTask(Task):
         data_BSFK = self.planner.normalised(layout_BSFK)
         with autocast(device):
             noisy_BNK = interpolate(data_BSFK.flatten(1, 2), noise_BSFK.flatten(1, 2), time_B)
-            found_BSFK = self.planner(noisy_BNK.view_as(data_BSFK), time_B, drawn.aspect, context)
+            shown = [layout_PSFK.to(device) for layout_PSFK in drawn.shown]
+            found_BSFK = self.planner(noisy_BNK.view_as(data_BSFK), time_B, drawn.aspect, context, shown)
         error_B = (found_BSFK.float() - data_BSFK).square().mean((1, 2, 3))
         loss = (error_B / (1 - time_B).clamp(min=SHARPEST) ** 2).mean()
         return loss, {"early": error_B[time_B < 0.2].detach().mean(), "late": error_B[time_B > 0.8].detach().mean()}
 
 
-def case(bucket: Bucket, number: int, shape: VideoShape) -> tuple[str, Tensor]:
-    """Case `number` of its kind: a prompt and its layout (S, F, K). shape: of the video."""
+def case(bucket: Bucket, number: int, shape: VideoShape, begun: bool = False) -> Case:
+    """Case `number` of its kind. shape: of the video. begun: where a sound is given, the first frame is, too."""
     seed = clip_seed(0, bucket, SEEDS + number)  # not those whose latents are kept
     if bucket.row is not None:
         example = example_of(bucket, seed)
-        return example.prompt, in_order_of(example.prompt, example.target, layout_of(example.target, shape))
+        if begun and example.given == "sound":
+            example = replace(example, kept=((0.0, float(1 / shape.fps)),))
+        layout_SFK, shown = layout_of(example.target, shape), shown_layouts(example, shape)
+        if example.source is not None:
+            # An instruction need not name everybody; those who stay stand as they stood in what is shown.
+            return Case(example.prompt, left_to_right(layout_SFK[None])[0], shown)
+        return Case(example.prompt, in_order_of(example.prompt, example.target, layout_SFK), shown)
     scene = scene_of(bucket, seed)
     prompt, film = random_caption(scene, number), plain_film(scene, moment_of(bucket, number))
-    return prompt, in_order_of(prompt, film, layout_of(film, shape))
+    return Case(prompt, in_order_of(prompt, film, layout_of(film, shape)), [])
 
 
 def in_order_of(prompt: str, film: Film, layout_SFK: Tensor) -> Tensor:
@@ -138,11 +165,9 @@ def in_order_of(prompt: str, film: Film, layout_SFK: Tensor) -> Tensor:
     the script, but the left one first where sides are told."""
     if len(film.shots) > 1 or not any(word in prompt.lower() for word in LEFT):
         return layout_SFK
-    there_SF = layout_SFK[..., THERE] > 0.5
-    if not there_SF.any(1).all():
+    if not (layout_SFK[..., THERE] > 0.5).any(1).all():
         return layout_SFK
-    first_S = there_SF.int().argmax(1)
-    return layout_SFK[layout_SFK[torch.arange(len(first_S)), first_S, 0].argsort(stable=True)]
+    return left_to_right(layout_SFK[None])[0]
 
 
 def train_planner(

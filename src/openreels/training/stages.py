@@ -88,7 +88,7 @@ class Stage:
     starts_from: part -> the stage whose weights it starts with (none: freshly initialised).
     minutes_share: of a run's wall-clock budget. text_dropout, cross_dropout: share of samples without prompt / tie.
     reference_dropout, layout_dropout: share of steps without references, and without layouts. layout_dropout_given: the
-    same where frames or all of a stream are given, in which places can be seen or heard too.
+    same where something is given in which places are seen or heard too: frames, all of a stream, a source, references.
     """
 
     name: str
@@ -228,7 +228,7 @@ class StageTask(Task):
             blank = data.blank("audio", index, referred)
             audio = on_path(blank, data.latents["audio"][index].float(), t_audio_B, generator)
         untold = self.stage.layout_dropout if data.is_unseen else self.stage.layout_dropout_given
-        is_told = self.model.config.layout_classes is not None and data.is_planned and told >= untold
+        is_told = self.model.config.layout_classes is not None and told >= untold
         if is_told and video is not None:
             said_B = torch.tensor([bool(text) for text in texts])
             video, audio = self._with_layouts(data, index, video, audio, said_B, generator)

@@ -67,10 +67,5 @@ class Example:
     @property
     def is_unseen(self) -> bool:
         """Whether nothing decides what is to be seen but the prompt: no frame, picture, clip or sound to follow."""
-        return self.is_planned and not (self.kept or self.given)
-
-    @property
-    def is_planned(self) -> bool:
-        """Whether a layout can be planned: by the prompt, and frames and sounds of the clip itself; nothing is edited,
-        and no picture is referred to."""
-        return self.source is None and all(reference.kind == "audio" for reference in self.references)
+        shows = any(reference.kind != "audio" for reference in self.references)
+        return not (shows or self.source or self.kept or self.given)

@@ -1,0 +1,115 @@
+"""The reader: it looks at latents of a picture or a clip and says where everything is; of a sound, when it happens.
+
+The way back from a layout: what a planner must know of the pictures and clips that a prompt refers to (a recoloured box
+bounces as it did, a subject is the one of its portrait) is in their layouts. Supervised, for the world knows them.
+
+Legend: B batch, S subjects, F latent frames, K numbers of a layout, N video tokens, A audio tokens, C channels, D
+width.
+"""
+
+from __future__ import annotations
+
+from math import pi
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
+from torch import Tensor, nn
+
+from openreels.models.layout import PLACE, left_to_right, places, quantities, settled, sounding, units
+from openreels.types import VideoShape
+
+__all__ = ["LayoutReader"]
+
+TIME_OCTAVES = 6  # of latent frames: waves of 2 to 64
+
+
+class LayoutReader(ModelMixin, ConfigMixin):
+    """Latents (B, N, C) -> layouts (B, S, F, K): a transformer over their tokens, and one token for each quantity of
+    each subject, which leaves as a curve.
+
+    channels, sound_channels: C of the two streams. classes: how many there are of every sort. subjects, frames: at most
+    so many are read, latent ones.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        channels: int,
+        sound_channels: int,
+        classes: tuple[int, ...],
+        subjects: int = 2,
+        frames: int = 17,
+        width: int = 80,
+        num_heads: int = 5,
+        num_layers: int = 4,
+    ):
+        super().__init__()
+        self.quantities = quantities(classes)
+        sizes = [frames * (part.stop - part.start) for part in self.quantities]
+        self.embed = nn.Linear(channels + PLACE + 2 * TIME_OCTAVES, width)
+        self.embed_sound = nn.Linear(sound_channels + 2 * TIME_OCTAVES, width)
+        self.embed_token = nn.Parameter(torch.randn(subjects, len(sizes), width) * 0.02)
+        layer = nn.TransformerEncoderLayer(
+            width, num_heads, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, num_layers, nn.LayerNorm(width), enable_nested_tensor=False)
+        self.leave = nn.ModuleList(nn.Linear(width, size) for size in sizes)
+        middle_K, scale_K = units(classes)
+        self.register_buffer("middle_K", middle_K, persistent=False)
+        self.register_buffer("scale_K", scale_K, persistent=False)
+
+    def forward(self, latents_BNC: Tensor, shape: VideoShape) -> Tensor:
+        """Normalised layouts, whose subjects stand in no order. shape: of the picture or clip. Raises ValueError for
+        more latent frames than can be read."""
+        place_FYXK = places(shape, latents_BNC.device)
+        time_FW = _time_waves(torch.arange(shape.latent_frames, device=latents_BNC.device))
+        time_FYXW = time_FW[:, None, None].expand(*place_FYXK.shape[:3], -1)
+        where_NK = torch.cat([place_FYXK, time_FYXW], dim=-1).flatten(0, 2)
+        return self._curves(self.embed, latents_BNC, where_NK, shape.latent_frames)
+
+    def forward_sound(self, latents_BAC: Tensor, frames: int) -> Tensor:
+        """Normalised layouts of what is heard (`layout.sounding`) over so many latent frames. Raises ValueError as
+        above."""
+        tokens = latents_BAC.shape[1]
+        time_A = torch.arange(tokens, device=latents_BAC.device) * (frames / tokens)
+        return self._curves(self.embed_sound, latents_BAC, _time_waves(time_A), frames)
+
+    def _curves(self, embed: nn.Linear, latents_BNC: Tensor, where_NK: Tensor, frames: int) -> Tensor:
+        most = self.config.frames
+        if frames > most:
+            raise ValueError(f"layouts are read of up to {most} latent frames, not {frames}")
+        x = torch.cat([latents_BNC, where_NK.expand(len(latents_BNC), -1, -1)], dim=-1)
+        asked_BND = self.embed_token.flatten(0, 1).expand(len(x), -1, -1)
+        x = self.layers(torch.cat([asked_BND, embed(x.to(self.dtype))], dim=1))[:, : asked_BND.shape[1]]
+        x = x.unflatten(1, self.embed_token.shape[:2]).unbind(2)
+        out = [leave(each).unflatten(2, (most, -1)) for leave, each in zip(self.leave, x, strict=True)]
+        return torch.cat(out, dim=-1)[:, :, :frames]
+
+    def normalised(self, layout_BSFK: Tensor) -> Tensor:
+        """Of about unit variance, (B, S, F, K)."""
+        return (layout_BSFK - self.middle_K) * self.scale_K
+
+    @apply_forward_hook  # offloading moves the weights
+    @torch.no_grad()
+    def read(self, latents_BNC: Tensor, shape: VideoShape) -> Tensor:
+        """Layouts (B, S, F, K), settled, subjects from left to right; on the CPU. Raises ValueError as above."""
+        return left_to_right(self._settled(self(latents_BNC, shape)))
+
+    @apply_forward_hook
+    @torch.no_grad()
+    def hear(self, latents_BAC: Tensor, frames: int) -> Tensor:
+        """Layouts (B, S, F, K) of what is heard: mouths and touches, of somebody; on the CPU. Raises ValueError as
+        above."""
+        return sounding(self._settled(self.forward_sound(latents_BAC, frames)))
+
+    def _settled(self, found_BSFK: Tensor) -> Tensor:
+        found_BSFK = found_BSFK.float().cpu() / self.scale_K.float().cpu() + self.middle_K.float().cpu()
+        return settled(found_BSFK, self.config.classes)
+
+
+def _time_waves(time_N: Tensor) -> Tensor:
+    """(N, W) of times in latent frames."""
+    phase_NW = pi * time_N.float()[:, None] / 2.0 ** torch.arange(TIME_OCTAVES, device=time_N.device)
+    return torch.cat([phase_NW.sin(), phase_NW.cos()], dim=-1)
