@@ -76,7 +76,7 @@ def planned(planner, *seeds, steps: int = 4, **settings):
 def test_guidance_pushes_away_from_the_negative_prompt(planner, monkeypatch):
     """With a planner that says what it read, the plan lies beyond it by the scale."""
     said = lambda context: context.hidden_BLD[:, 0].sum(1)[:, None, None, None].clamp(-0.1, 0.1)  # noqa: E731
-    monkeypatch.setattr(planner, "forward", lambda x, time, aspect, text, shown: torch.zeros_like(x) + said(text))
+    monkeypatch.setattr(planner, "forward", lambda x, time, aspect, text, *_: torch.zeros_like(x) + said(text))
     places = [planned(planner, 0, guidance=scale)[..., 0] for scale in (1.0, 2.0)]
     assert_close(places[1], 3.0 * places[0])  # what the negative one says is just the opposite
     assert places[0].abs().min() > 1e-3
@@ -147,6 +147,24 @@ def test_several_layouts_of_one_prompt_see_what_is_shown_beside_it(planner):
     shown, twice = shown_to(planner, 2), torch.tensor([0, 0, 1, 1])
     found = planner(noisy, time, 1.0, context(), shown)
     assert_close(found, planner(noisy, time, 1.0, context().rows(twice), [each[twice] for each in shown]))
+
+
+@torch.no_grad()
+def test_what_is_followed_reaches_the_same_numbers_of_the_same_subjects(planner):
+    noisy, time = torch.randn(4, 2, 3, layout_numbers(SORTS)), torch.full((4,), 0.4)
+    shown = shown_to(planner, 2)
+    found = planner(noisy, time, 1.0, context(), shown)
+    assert_close(planner(noisy, time, 1.0, context(), shown, followed=1), found)  # until that is learnt
+    torch.nn.init.eye_(planner.follow.weight)
+    followed = planner(noisy, time, 1.0, context(), shown, followed=1)
+    assert not torch.allclose(followed, found)
+    both = planner(noisy, time, 1.0, context(), shown, followed=2)
+    assert not torch.allclose(both, followed)
+    # Following is as if the noisy tokens were moved by those of what is followed.
+    moved = planner._tokens(planner.normalised(shown[1])).repeat_interleave(2, 0)
+    tokens = planner._tokens
+    planner._tokens = lambda x: tokens(x) + moved if x is noisy else tokens(x)
+    assert_close(planner(noisy, time, 1.0, context(), shown), followed)
 
 
 def test_plans_go_by_what_is_shown(planner):

@@ -96,13 +96,15 @@ def reading(planned) -> SkyReelsV4Pipeline:
     return SkyReelsV4Pipeline(**planned.components | {"reader": reader}, steps=3)
 
 
-def shown_to_planner(pipeline: SkyReelsV4Pipeline, given: Given | list[Given], monkeypatch) -> list[torch.Tensor]:
-    """The layouts that planning was shown."""
-    seen = []
-    plan = type(pipeline.planner).plan
-    monkeypatch.setattr(
-        type(pipeline.planner), "plan", lambda *args, **named: seen.append(named["shown"]) or plan(*args, **named)
-    )
+def shown_to_planner(pipeline: SkyReelsV4Pipeline, given: Given | list[Given], monkeypatch) -> tuple[list, int]:
+    """The layouts that planning was shown, and how many of these it follows."""
+    seen, plan = [], type(pipeline.planner).plan
+
+    def watched(*args, **named):
+        seen.append((named["shown"], named["followed"]))
+        return plan(*args, **named)
+
+    monkeypatch.setattr(type(pipeline.planner), "plan", watched)
     prompts = ["a red ball"] * (len(given) if isinstance(given, list) else 1)
     video, *_ = seen_by(pipeline, prompts, given=given)
     assert video.layout_BNK is not None
@@ -122,15 +124,17 @@ def test_all_that_is_given_to_look_at_is_read_in_order(reading, monkeypatch):
     first = torch.zeros(9, 32, 48, dtype=torch.bool)
     first[0] = True
     begun = torch.nn.functional.pad(read(source[:1]), (0, 0, 0, 2))
-    for given, expected in (
-        (Given(), []),
-        (Given(pictures=(still, clip, source)), [read(still), read(clip), read(source)]),
-        (Given(pictures=(still,), source_THWC=source, **painted), [read(still), read(source)]),
-        (Given(picture_THWC=source), [read(source)]),
-        (Given(sound_S=sound), [heard]),
-        (Given(frames_THWC=source, keep_THW=first, sound_S=sound), [begun, heard]),
+    for given, expected, follows in (
+        (Given(), [], 0),
+        (Given(pictures=(still, clip)), [read(still), read(clip)], 0),
+        (Given(pictures=(still, source), source_THWC=source), [read(still), read(source)], 1),
+        (Given(pictures=(still,), source_THWC=source, **painted), [read(still), read(source)], 1),
+        (Given(picture_THWC=source), [read(source)], 1),
+        (Given(sound_S=sound), [heard], 1),
+        (Given(frames_THWC=source, keep_THW=first, sound_S=sound), [begun, heard], 2),
     ):
-        found = shown_to_planner(reading, given, monkeypatch)
+        found, followed = shown_to_planner(reading, given, monkeypatch)
+        assert followed == follows
         assert [tuple(each.shape) for each in found] == [tuple(each.shape) for each in expected]
         for one, other in zip(found, expected, strict=True):
             assert_close(one, other, atol=1e-4, rtol=1e-4)
@@ -148,7 +152,8 @@ def test_of_kept_frames_those_are_read_that_are_whole_from_the_first_on(reading,
             latents, shape = codec.encode(FRAMES[None, :whole]), codec.shape(whole, 32, 48, 16)
             layout[:, :, : shape.latent_frames] = reading.reader.read(latents, shape)
         expected.append(layout)
-    (found,) = shown_to_planner(reading, given, monkeypatch)
+    (found,), followed = shown_to_planner(reading, given, monkeypatch)
+    assert followed == 1
     assert_close(found, torch.cat(expected), atol=1e-4, rtol=1e-4)
 
 

@@ -211,7 +211,7 @@ def test_a_caption_names_subjects_in_the_order_of_their_layout():
     """Colours of two subjects, counted off in the words, are those of the layout's slots."""
     seen = 0
     for number in range(120):
-        prompt, layout_SFK, _ = case(Bucket(33), number, SHAPE)
+        prompt, layout_SFK, *_ = case(Bucket(33), number, SHAPE)
         slots = [own[own[:, THERE] > 0.5] for own in layout_SFK]
         if not all(len(own) for own in slots):
             continue
@@ -279,6 +279,22 @@ def test_cases_of_rows_come_with_what_is_shown_as_it_would_be_read(task):
     assert torch.equal(picture[seen, 0, 0, CLASSES:], own[seen])
     task.loss(drawn)[0].backward()
     assert task.planner.embed_shown.grad[:2].any(1).all() and not task.planner.embed_shown.grad[2:].any()
+
+
+@pytest.mark.parametrize("row", ["recolour", "inpaint-moving", "video-to-sound", "extension", "first-frame"])
+def test_subjects_of_a_case_stand_as_in_what_it_follows(row):
+    for number in range(12):
+        _, layout_SFK, shown, followed = case(Bucket(33, row=row), number, SHAPE)
+        assert followed == len(shown) == 1
+        both = (layout_SFK[..., THERE] > 0.5) & (shown[0][..., THERE] > 0.5)
+        assert both.any()  # another kind of thing stands on the floor otherwise, but hardly
+        assert_close(shown[0][both][:, :WAYS], layout_SFK[both][:, :WAYS], atol=0.05, rtol=0.0)
+
+
+def test_a_talking_face_may_begin_with_its_first_frame():
+    alone, begun = (case(Bucket(33, row="sound-to-speech"), 0, SHAPE, flag) for flag in (False, True))
+    assert (alone.followed, begun.followed) == (1, 2)
+    assert torch.equal(alone.shown[0], begun.shown[1]) and begun.shown[0][:, 0].any()
 
 
 @pytest.fixture

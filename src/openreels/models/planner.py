@@ -23,12 +23,14 @@ __all__ = ["LayoutPlanner"]
 
 PULL = 0.7  # of evidence, at the first step of planning; normalised units
 TEXT_OCTAVES = 9  # of places in a prompt: waves of 2 to 512 tokens
+TIME_FREQUENCIES = 64
 SHOWN = 6  # pictures and clips that are told apart by their number; further ones share the last
 
 
 class LayoutPlanner(ModelMixin, ConfigMixin):
     """Layouts of a prompt: flow matching over their numbers, by a transformer that reads the prompt's hidden states and
-    the layouts of what is shown: references in their order, then the clip that is edited or given whole.
+    the layouts of what is shown: references in their order, then the clip itself, as far as it is known (edited, given
+    whole, begun, heard), which it follows.
 
     A token is one quantity of one subject over the whole clip (all of its x, say), see `layout.quantities`.
 
@@ -56,7 +58,8 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         self.embed_token = nn.Parameter(torch.randn(subjects, len(sizes), width) * 0.02)
         self.embed_shown = nn.Parameter(torch.randn(SHOWN, width) * 0.02)
         self.embed_canvas = nn.Linear(2, width)
-        self.embed_time = TimeEmbedding(width)
+        self.embed_time = TimeEmbedding(width, TIME_FREQUENCIES)
+        self.follow = ZeroLinear(width, width)
         self.embed_text = nn.Sequential(nn.LayerNorm(text_dim), nn.Linear(text_dim, width))
         self.embed_place = ZeroLinear(2 * TEXT_OCTAVES, width)
         layer = nn.TransformerDecoderLayer(
@@ -73,24 +76,35 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         return (layout_BSFK - self.middle_K) * self.scale_K
 
     def forward(
-        self, noisy_BSFK: Tensor, time_B: Tensor, aspect: float, context: Context, shown: Sequence[Tensor] = ()
+        self,
+        noisy_BSFK: Tensor,
+        time_B: Tensor,
+        aspect: float,
+        context: Context,
+        shown: Sequence[Tensor] = (),
+        followed: int = 0,
     ) -> Tensor:
         """The normalised layout that the noisy one, at time t, is seen to end at. aspect: width / height.
 
         context: of B prompts; or of P fewer, each of which goes with as many noisy layouts, one after the other. shown:
-        layouts (P, S, F', K) of each picture or clip in turn. Raises ValueError for more latent frames than can be
-        planned.
+        layouts (P, S, F', K) of each picture or clip in turn. followed: how many of these, the last ones, are of the
+        clip itself: whose numbers are those of the same subjects at the same times, unless the prompt says otherwise.
+        Raises ValueError for more latent frames than can be planned.
         """
         frames, most = noisy_BSFK.shape[2], self.config.frames
         if frames > most:
             raise ValueError(f"layouts are planned for up to {most} latent frames, not {frames}")
         canvas = torch.tensor([log(aspect), frames / most], device=noisy_BSFK.device, dtype=noisy_BSFK.dtype)
         told_BD = self.embed_time(time_B) + self.embed_canvas(canvas)
-        x = (self._tokens(noisy_BSFK) + told_BD[:, None, None]).flatten(1, 2)
+        x = self._tokens(noisy_BSFK) + told_BD[:, None, None]
+        copies = len(x) // len(context.hidden_BLD)
+        seen = [self._tokens(self.normalised(layout_PSFK.to(x.device)).to(x.dtype)) for layout_PSFK in shown]
+        for tokens_PSQD in seen[len(seen) - followed :]:
+            x = x + self.follow(tokens_PSQD).repeat_interleave(copies, 0)
+        x = x.flatten(1, 2)
         # Layouts of one prompt stand side by side and do not see each other: it is read once for all.
-        own, copies = x.shape[1], len(x) // len(context.hidden_BLD)
-        number = torch.arange(copies, device=x.device).repeat_interleave(own)
-        memory_PLD, mask_PL = self._read(context, shown)
+        number = torch.arange(copies, device=x.device).repeat_interleave(x.shape[1])
+        memory_PLD, mask_PL = self._read(context, seen)
         x = self.layers(
             x.unflatten(0, (-1, copies)).flatten(1, 2),
             memory_PLD.to(x.dtype),
@@ -108,16 +122,15 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         parts = zip(self.embed, self.quantities, strict=True)
         return torch.stack([embed(whole_BSFK[..., part].flatten(2)) for embed, part in parts], 2) + self.embed_token
 
-    def _read(self, context: Context, shown: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def _read(self, context: Context, seen: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The prompt's tokens (P, L, D) and where they stand, for of two things it is said in turn how they look; then
-        those of what is shown. And where all these are, (P, L), bool."""
+        those of what is shown, (P, S, quantities, D) each. And where all these are, (P, L), bool."""
         text_BLD = self.embed_text(context.hidden_BLD.to(self.dtype))
         place_L = torch.arange(text_BLD.shape[1], device=text_BLD.device, dtype=torch.float32)
         phase_LW = pi * place_L[:, None] / 2.0 ** torch.arange(TEXT_OCTAVES, device=text_BLD.device)
         parts = [text_BLD + self.embed_place(torch.cat([phase_LW.sin(), phase_LW.cos()], -1).to(self.dtype))]
-        for number, layout_PSFK in enumerate(shown):
-            normalised_PSFK = self.normalised(layout_PSFK.to(text_BLD.device)).to(self.dtype)
-            parts.append((self._tokens(normalised_PSFK) + self.embed_shown[min(number, SHOWN - 1)]).flatten(1, 2))
+        for number, tokens_PSQD in enumerate(seen):
+            parts.append((tokens_PSQD + self.embed_shown[min(number, SHOWN - 1)]).flatten(1, 2))
         memory_PLD = torch.cat(parts, dim=1)
         more = memory_PLD.shape[1] - text_BLD.shape[1]
         return memory_PLD, nn.functional.pad(context.mask_BL, (0, more), value=True)
@@ -134,14 +147,15 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         steps: int = 24,
         guidance: float = 1.5,
         shown: Sequence[Tensor] = (),
+        followed: int = 0,
         evidence: Callable[[Tensor], Tensor] | None = None,
         candidates: int = 16,
     ) -> Tensor:
         """Layouts (B, S, F, K) of the prompts, settled; on the CPU.
 
         negative: of what the plans shall be pushed away from, with the scale `guidance`. frames: latent ones.
-        generators: one each, on the CPU. steps: of Euler. shown: layouts (B, S, F', K) of each picture and clip in
-        context. evidence: how likely a layout is, besides (its logarithm, see `models/evidence.py`); then as many
+        generators: one each, on the CPU. steps: of Euler. shown, followed: layouts (B, S, F', K), see
+        `forward`. evidence: how likely a layout is, besides (its logarithm, see `models/evidence.py`); then as many
         candidates as told are drawn to what is likely, and the best is taken. Raises ValueError for too many frames.
         """
         copies = 1 if evidence is None else candidates
@@ -149,8 +163,8 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         x = torch.cat([torch.randn(size, generator=each) for each in generators]).to(device, self.dtype)
         for step in range(steps):
             time_B = torch.full((len(x),), step / steps, device=device)
-            found = self(x, time_B, aspect, context, shown)
-            found = found + (guidance - 1) * (found - self(x, time_B, aspect, negative, shown))
+            found = self(x, time_B, aspect, context, shown, followed)
+            found = found + (guidance - 1) * (found - self(x, time_B, aspect, negative, shown, followed))
             if evidence is not None and step >= steps // 12:  # before, what is found is nothing but a mean
                 found = found + PULL * (1 - step / steps) * self._uphill(evidence, found)
             x = x + (found - x) / (steps - step)

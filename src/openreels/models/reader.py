@@ -17,7 +17,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
-from openreels.models.layout import PLACE, left_to_right, places, quantities, settled, sounding, units
+from openreels.models.layout import PLACE, layout_numbers, left_to_right, places, settled, sounding, units
 from openreels.types import VideoShape
 
 __all__ = ["LayoutReader"]
@@ -26,8 +26,9 @@ TIME_OCTAVES = 6  # of latent frames: waves of 2 to 64
 
 
 class LayoutReader(ModelMixin, ConfigMixin):
-    """Latents (B, N, C) -> layouts (B, S, F, K): a transformer over their tokens, and one token for each quantity of
-    each subject, which leaves as a curve.
+    """Latents (B, N, C) -> layouts (B, S, F, K): a transformer over their tokens, and one token for each subject in
+    each latent frame, which leaves as its numbers there. (Whole curves, as they are planned, blur what is short: mouths
+    and touches were not read at all.)
 
     channels, sound_channels: C of the two streams. classes: how many there are of every sort. subjects, frames: at most
     so many are read, latent ones.
@@ -46,16 +47,15 @@ class LayoutReader(ModelMixin, ConfigMixin):
         num_layers: int = 4,
     ):
         super().__init__()
-        self.quantities = quantities(classes)
-        sizes = [frames * (part.stop - part.start) for part in self.quantities]
         self.embed = nn.Linear(channels + PLACE + 2 * TIME_OCTAVES, width)
         self.embed_sound = nn.Linear(sound_channels + 2 * TIME_OCTAVES, width)
-        self.embed_token = nn.Parameter(torch.randn(subjects, len(sizes), width) * 0.02)
+        self.embed_subject = nn.Parameter(torch.randn(subjects, width) * 0.5)
+        self.embed_frame = nn.Linear(2 * TIME_OCTAVES, width)
         layer = nn.TransformerEncoderLayer(
             width, num_heads, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
         self.layers = nn.TransformerEncoder(layer, num_layers, nn.LayerNorm(width), enable_nested_tensor=False)
-        self.leave = nn.ModuleList(nn.Linear(width, size) for size in sizes)
+        self.leave = nn.Linear(width, layout_numbers(classes))
         middle_K, scale_K = units(classes)
         self.register_buffer("middle_K", middle_K, persistent=False)
         self.register_buffer("scale_K", scale_K, persistent=False)
@@ -67,25 +67,24 @@ class LayoutReader(ModelMixin, ConfigMixin):
         time_FW = _time_waves(torch.arange(shape.latent_frames, device=latents_BNC.device))
         time_FYXW = time_FW[:, None, None].expand(*place_FYXK.shape[:3], -1)
         where_NK = torch.cat([place_FYXK, time_FYXW], dim=-1).flatten(0, 2)
-        return self._curves(self.embed, latents_BNC, where_NK, shape.latent_frames)
+        return self._numbers(self.embed, latents_BNC, where_NK, shape.latent_frames)
 
     def forward_sound(self, latents_BAC: Tensor, frames: int) -> Tensor:
         """Normalised layouts of what is heard (`layout.sounding`) over so many latent frames. Raises ValueError as
         above."""
         tokens = latents_BAC.shape[1]
         time_A = torch.arange(tokens, device=latents_BAC.device) * (frames / tokens)
-        return self._curves(self.embed_sound, latents_BAC, _time_waves(time_A), frames)
+        return self._numbers(self.embed_sound, latents_BAC, _time_waves(time_A), frames)
 
-    def _curves(self, embed: nn.Linear, latents_BNC: Tensor, where_NK: Tensor, frames: int) -> Tensor:
+    def _numbers(self, embed: nn.Linear, latents_BNC: Tensor, where_NK: Tensor, frames: int) -> Tensor:
         most = self.config.frames
         if frames > most:
             raise ValueError(f"layouts are read of up to {most} latent frames, not {frames}")
         x = torch.cat([latents_BNC, where_NK.expand(len(latents_BNC), -1, -1)], dim=-1)
-        asked_BND = self.embed_token.flatten(0, 1).expand(len(x), -1, -1)
-        x = self.layers(torch.cat([asked_BND, embed(x.to(self.dtype))], dim=1))[:, : asked_BND.shape[1]]
-        x = x.unflatten(1, self.embed_token.shape[:2]).unbind(2)
-        out = [leave(each).unflatten(2, (most, -1)) for leave, each in zip(self.leave, x, strict=True)]
-        return torch.cat(out, dim=-1)[:, :, :frames]
+        frame_FD = self.embed_frame(_time_waves(torch.arange(frames, device=x.device)).to(self.dtype))
+        asked_ND = (self.embed_subject[:, None] + frame_FD).flatten(0, 1)
+        x = torch.cat([asked_ND.expand(len(x), -1, -1), embed(x.to(self.dtype))], dim=1)
+        return self.leave(self.layers(x)[:, : len(asked_ND)]).unflatten(1, (-1, frames))
 
     def normalised(self, layout_BSFK: Tensor) -> Tensor:
         """Of about unit variance, (B, S, F, K)."""

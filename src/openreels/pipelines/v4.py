@@ -187,10 +187,8 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         usual = Guidance(self.config.guidance, self.config.cross_modal_guidance)
         if video and self._plans(known[0], video_shape):
             usual = usual if self.config.planned_guidance is None else Guidance(*self.config.planned_guidance)
-            shown = self._shown(known, video_start, audio_start, video_shape)
-            video_start, audio_start = self._planned(
-                (positive, negative), video_start, audio_start, video_shape, shown, seeds
-            )
+            prompts = positive, negative
+            video_start, audio_start = self._planned(prompts, known, video_start, audio_start, video_shape, seeds)
         both = video and audio and not any(whole)
         schedule = Schedule(
             num_inference_steps or self.config.steps, self.config.shift, self.config.audio_lag if both else 0.0
@@ -221,28 +219,33 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
             return False
         return self.reader is not None or not (given.pictures or given.is_painted)
 
-    def _shown(
+    def _shown(self, known: Sequence[Given], video: StreamState, shape: VideoShape) -> list[Tensor]:
+        """Layouts (B, S, F', K) of the pictures and clips referred to, in their order."""
+        pictures = known[0].pictures
+        if pictures and known[0].source_THWC is not None and known[0].frames_THWC is None:
+            pictures = pictures[:-1]  # the last one is the source
+        shapes = [self.video_codec.shape(*picture.shape[:3], shape.fps) for picture in pictures]
+        sizes = [each.tokens for each in shapes]
+        latents = video.reference_BRC[:, : sum(sizes)].split(sizes, dim=1)
+        return [self.reader.read(*pair) for pair in zip(latents, shapes, strict=True)]
+
+    def _followed(
         self, known: Sequence[Given], video: StreamState, audio: StreamState | None, shape: VideoShape
     ) -> list[Tensor]:
-        """Layouts (B, S, F, K) of all that is given to look at, as in training (`training/layouts.py`): references in
-        their order, then the clip that is edited or given whole, or what is kept of it from its first frame on; last
-        what is heard of a sound that is given whole."""
-        if self.reader is None:
-            return []
-        first, device = known[0], video.noisy_BNC.device
-        shapes = [self.video_codec.shape(*picture.shape[:3], shape.fps) for picture in first.pictures]
-        latents = video.reference_BRC.split([each.tokens for each in shapes], dim=1) if shapes else ()
-        shown = [self.reader.read(*pair) for pair in zip(latents, shapes, strict=True)]
+        """Layouts (B, S, F, K) of what is known of the clip itself, as in training (`training/layouts.py`): of the
+        one that is edited or given whole, or of what is kept of it from its first frame on; then what is heard of a
+        sound that is given whole."""
+        first, found = known[0], []
         if first.source_THWC is not None:
             source_BTHWC = torch.stack([each.source_THWC for each in known])
-            shown.append(self.reader.read(self.video_codec.encode(source_BTHWC, device=device), shape))
+            found.append(self.reader.read(self.video_codec.encode(source_BTHWC, device=video.noisy_BNC.device), shape))
         elif first.picture_THWC is not None:
-            shown.append(self.reader.read(video.noisy_BNC, shape))
+            found.append(self.reader.read(video.noisy_BNC, shape))
         elif first.frames_THWC is not None:
-            shown.append(self._begun(video, shape))
+            found.append(self._begun(video, shape))
         if first.sound_S is not None and audio is not None:
-            shown.append(self.reader.hear(audio.noisy_BNC, shape.latent_frames))
-        return shown
+            found.append(self.reader.hear(audio.noisy_BNC, shape.latent_frames))
+        return found
 
     def _begun(self, video: StreamState, shape: VideoShape) -> Tensor:
         """The layouts of what is given whole from the first latent frame on; nobody is there behind that."""
@@ -259,20 +262,24 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
     def _planned(
         self,
         prompts: tuple[Context, Context],
+        known: Sequence[Given],
         video: StreamState,
         audio: StreamState | None,
         shape: VideoShape,
-        shown: Sequence[Tensor],
         seeds: Sequence[int],
     ) -> tuple[StreamState, StreamState | None]:
-        """The states, told where everything will be. prompts: those, and the negative ones. shown: layouts."""
+        """The states, told where everything will be. prompts: those, and the negative ones. known: what is given."""
         draws = [torch.Generator().manual_seed(crc32(f"{seed}/layout".encode())) for seed in seeds]
+        shown = followed = ()
+        if self.reader is not None:
+            shown, followed = self._shown(known, video, shape), self._followed(known, video, audio, shape)
         layout_BSFK = self.planner.plan(
             *prompts,
             shape.latent_frames,
             shape.width / shape.height,
             draws,
-            shown=shown,
+            shown=[*shown, *followed],
+            followed=len(followed),
             evidence=Evidence(self.transformer, video, audio, shape, prompts[0]) or None,
         )
         device = video.noisy_BNC.device

@@ -28,7 +28,7 @@ CANVASES = {LANDSCAPE: (64, 96), WIDE: (64, 128), PORTRAIT: (96, 64), TALL: (128
 
 
 def transformer(video_channels: int = 32, audio_channels: int = 20, text_dim: int = 128) -> SkyReelsV4Transformer:
-    """10.2M parameters: width 192, two dual-stream and four single-stream layers in both towers."""
+    """10.4M parameters: width 192, two dual-stream and four single-stream layers in both towers."""
     return SkyReelsV4Transformer(
         video_channels=video_channels,
         audio_channels=audio_channels,

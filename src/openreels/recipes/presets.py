@@ -189,7 +189,7 @@ def mid() -> Preset:
 
 
 def pocket() -> Preset:
-    """10.2M parameters: the model that comes with the package (`recipes/pocket.py` has its whole life)."""
+    """10.4M parameters: the model that comes with the package (`recipes/pocket.py` has its whole life)."""
     with torch.device("meta"):
         config = pocket_recipe.transformer().config
     transformer = {name: value for name, value in config.items() if not name.startswith("_")}

@@ -35,14 +35,12 @@ def edited(request: Request, model: Model, read: Read) -> Making:
     frames, span = len(frames_THWC), request.span
     model.check_length("video", frames)
     fitted = Clip(frames_THWC, model.fps)
-    given = {}
+    given = {} if span is not None else {"source_THWC": canvas.drawn(frames_THWC)}
     if span is None and not request.masks:
         context = in_context(request, canvas, model, read, source=fitted)
     else:
         context = in_context(request, canvas, model, read)
         given |= kept_of(canvas, frames_THWC, ~remade(request, canvas, source, model, read, frames))
-        if request.masks:
-            given["source_THWC"] = given["frames_THWC"]
 
     sound = None
     if request.keep_audio:

@@ -27,8 +27,8 @@ class Given:
     frames_THWC: uint8 (T, H, W, 3) with keep_THW, bool: True where a pixel of the result is known.
     pictures: references in context, uint8 (T, H, W, 3) each, T = 1 or 4k + 1. sounds: the same in the audio tower,
     float32 (S,) each, or (K, S) of a model with more than one channel.
-    source_THWC: all of a clip of which a part is made anew. The transformer sees what is kept of it; a planner, where
-    everything was.
+    source_THWC: the clip that is edited. The transformer sees what is kept of it, or all of it as the last of the
+    pictures; a planner, where everything was.
     picture_THWC: all of the video, where only its sound is made. sound_S: all of the sound, which the picture follows.
     """
 

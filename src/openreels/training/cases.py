@@ -43,7 +43,7 @@ def given_of(example: Example, shown: Shown) -> Given:
         keep_THW=shown.keep if kept else None,
         pictures=tuple(clips),
         sounds=tuple(sounds),
-        source_THWC=shown.source_frames if example.region is not None else None,
+        source_THWC=shown.source_frames,
     )
 
 

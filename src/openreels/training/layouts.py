@@ -28,7 +28,15 @@ from openreels.types import VideoShape
 from openreels.world import COLOURS, FACES, SHAPES, Film, Shot, contacts, mouth, tracks
 from openreels.world.examples import Example, Reference
 
-__all__ = ["LAYOUT_CLASSES", "SUBJECTS", "layout_of", "places", "shots_of_latents", "shown_layouts"]
+__all__ = [
+    "LAYOUT_CLASSES",
+    "SUBJECTS",
+    "followed_layouts",
+    "layout_of",
+    "places",
+    "shots_of_latents",
+    "shown_layouts",
+]
 
 KINDS, COLOUR_NAMES = (*SHAPES, *FACES), tuple(COLOURS)
 LAYOUT_CLASSES = (len(KINDS), len(COLOUR_NAMES))
@@ -65,9 +73,16 @@ def layout_of(film: Film, shape: VideoShape, subjects: int = SUBJECTS) -> Tensor
 
 def shown_layouts(example: Example, shape: VideoShape) -> list[Tensor]:
     """Layouts (S, F', K) of all that a case hands over to look at, subjects from left to right: references in their
-    order, then the clip that is edited, or given whole, or what is kept of it from its first frame on (where nothing is
-    kept nobody is there); last what is heard of a sound that is given whole. shape: of the case's result."""
-    found = [_shown_layout(reference, shape) for reference in example.references if reference.kind != "audio"]
+    order, then what is known of the clip itself (`followed_layouts`). shape: of the case's result."""
+    shown = [_shown_layout(reference, shape) for reference in example.references if reference.kind != "audio"]
+    return [*(left_to_right(layout_SFK[None])[0] for layout_SFK in shown), *followed_layouts(example, shape)]
+
+
+def followed_layouts(example: Example, shape: VideoShape) -> list[Tensor]:
+    """Layouts (S, F, K) of what a case hands over of the clip itself, subjects from left to right: the clip that is
+    edited, or given whole, or what is kept of it from its first frame on (where nothing is kept nobody is there); then
+    what is heard of a sound that is given whole."""
+    found = []
     if example.source is not None:
         found.append(layout_of(example.source, shape))
     elif example.given == "picture":

@@ -25,7 +25,7 @@ from openreels.models.layout import THERE, WAYS, left_to_right
 from openreels.models.planner import LayoutPlanner
 from openreels.nn.precision import autocast
 from openreels.training.latents import Bucket, clip_seed, example_of, moment_of, plain_film, scene_of
-from openreels.training.layouts import LAYOUT_CLASSES, SUBJECTS, layout_of, shown_layouts
+from openreels.training.layouts import LAYOUT_CLASSES, SUBJECTS, followed_layouts, layout_of, shown_layouts
 from openreels.training.loop import LoopConfig, Task, run
 from openreels.training.optimizers import muon_and_adamw
 from openreels.types import VideoShape
@@ -36,7 +36,7 @@ __all__ = ["PlannerTask", "new_planner", "planned_rows", "train_planner"]
 
 BATCH, COPIES = 64, 8  # cases of a step, and how often each is noised: to read them is most of the work
 SHARPEST = 0.3  # 1 - t, from which on the error counts no more
-ROW_SHARE, EMPTY_SHARE = 0.6, 0.05  # of steps on cases of the task table; of prompts that say nothing
+ROW_SHARE, EMPTY_SHARE = 0.7, 0.05  # of steps on cases of the task table; of prompts that say nothing
 BEGUN_SHARE = 0.5  # of steps on cases with a sound given, that on those with their first frame too
 READ_ERROR = 0.02  # short sides: what is shown will be read by a network
 LEFT = ("on the left", "左边")
@@ -55,23 +55,26 @@ def planned_rows(still: bool) -> tuple[str, ...]:
 
 
 class Drawn(NamedTuple):
-    """What a step works on: P prompts, the layouts of each picture and clip shown beside them, and, `COPIES` for each,
-    layouts with noise and times."""
+    """What a step works on: P prompts, the layouts of each picture and clip shown beside them and how many of these are
+    followed, and, `COPIES` for each, layouts with noise and times."""
 
     aspect: float
     prompts: list[str]
     shown: list[Tensor]
+    followed: int
     layout_BSFK: Tensor
     noise_BSFK: Tensor
     time_B: Tensor
 
 
 class Case(NamedTuple):
-    """A prompt, its layout (S, F, K), and those of what is shown beside it (S, F', K) each."""
+    """A prompt, its layout (S, F, K), those of what is shown beside it (S, F', K) each, and how many of these are known
+    of the clip itself."""
 
     prompt: str
     layout_SFK: Tensor
     shown: list[Tensor]
+    followed: int
 
 
 class PlannerTask(Task):
@@ -116,7 +119,7 @@ class PlannerTask(Task):
         # A sound may be given alone, or beside the first frame (a talking avatar).
         begun = float(torch.rand((), generator=generator)) < BEGUN_SHARE
         cases = [case(bucket, number, shape, begun) for number in numbers]
-        prompts, layouts, shown = zip(*cases, strict=True)
+        prompts, layouts, shown, (followed, *_) = zip(*cases, strict=True)
         layout_BSFK = torch.stack(layouts).repeat_interleave(COPIES, 0)
         count = len(layout_BSFK)
         # A batch covers all times, the noisy ones more densely: there it is decided what happens.
@@ -127,7 +130,7 @@ class PlannerTask(Task):
         for layout_PSFK in read:
             error_PSFK = torch.randn(layout_PSFK[..., :WAYS].shape, generator=generator) * READ_ERROR
             layout_PSFK[..., :WAYS] += error_PSFK * layout_PSFK[..., THERE, None]
-        return Drawn(shape.width / shape.height, told, read, layout_BSFK, noise_BSFK, even_B**1.5)
+        return Drawn(shape.width / shape.height, told, read, followed, layout_BSFK, noise_BSFK, even_B**1.5)
 
     def loss(self, drawn: Drawn) -> tuple[Tensor, dict[str, float | Tensor]]:
         device = self.planner.device
@@ -137,7 +140,8 @@ class PlannerTask(Task):
         with autocast(device):
             noisy_BNK = interpolate(data_BSFK.flatten(1, 2), noise_BSFK.flatten(1, 2), time_B)
             shown = [layout_PSFK.to(device) for layout_PSFK in drawn.shown]
-            found_BSFK = self.planner(noisy_BNK.view_as(data_BSFK), time_B, drawn.aspect, context, shown)
+            noisy_BSFK = noisy_BNK.view_as(data_BSFK)
+            found_BSFK = self.planner(noisy_BSFK, time_B, drawn.aspect, context, shown, drawn.followed)
         error_B = (found_BSFK.float() - data_BSFK).square().mean((1, 2, 3))
         loss = (error_B / (1 - time_B).clamp(min=SHARPEST) ** 2).mean()
         return loss, {"early": error_B[time_B < 0.2].detach().mean(), "late": error_B[time_B > 0.8].detach().mean()}
@@ -151,13 +155,17 @@ def case(bucket: Bucket, number: int, shape: VideoShape, begun: bool = False) ->
         if begun and example.given == "sound":
             example = replace(example, kept=((0.0, float(1 / shape.fps)),))
         layout_SFK, shown = layout_of(example.target, shape), shown_layouts(example, shape)
-        if example.source is not None:
-            # An instruction need not name everybody; those who stay stand as they stood in what is shown.
-            return Case(example.prompt, left_to_right(layout_SFK[None])[0], shown)
-        return Case(example.prompt, in_order_of(example.prompt, example.target, layout_SFK), shown)
+        followed = followed_layouts(example, shape)
+        is_seen = example.source is not None or example.given == "picture" or example.kept
+        if is_seen and followed[0].any():
+            # Everybody stands as in what is followed: an instruction need not name them all.
+            layout_SFK = left_to_right(layout_SFK[None])[0]
+        else:
+            layout_SFK = in_order_of(example.prompt, example.target, layout_SFK)
+        return Case(example.prompt, layout_SFK, shown, len(followed))
     scene = scene_of(bucket, seed)
     prompt, film = random_caption(scene, number), plain_film(scene, moment_of(bucket, number))
-    return Case(prompt, in_order_of(prompt, film, layout_of(film, shape)), [])
+    return Case(prompt, in_order_of(prompt, film, layout_of(film, shape)), [], 0)
 
 
 def in_order_of(prompt: str, film: Film, layout_SFK: Tensor) -> Tensor:
