@@ -363,6 +363,18 @@ def test_a_told_token_is_what_the_tower_trusts_the_sketch_to_be(tiny):
     assert differs(model(state, None, text)[0], (own + expected) / 2)  # the tower sees it, too
 
 
+@torch.no_grad()
+def test_a_temperature_holds_what_is_drawn_nearer_to_its_sketch_but_not_in_training(tiny):
+    cold = tiny.shake(tiny.transformer(layout_classes=(2, 3), sketch_temperature=0.1))
+    cold.video.trust_sketch.weight.zero_()
+    cold.video.trust_sketch.bias.fill_(50.0)
+    state, text = told(tiny, tiny.video(), seen_numbers((2, 3))), tiny.context()
+    mean, variance = cold.video.sketch(state.layout_BNK, text)
+    for in_training, factor in ((True, 1.0), (False, 0.1)):
+        expected = likely_velocity(state.noisy_BNC, state.time_B, mean, factor * variance)
+        assert_close(cold.train(in_training)(state, None, text)[0], expected, atol=1e-5, rtol=1e-5)
+
+
 def test_a_model_without_layouts_refuses_them(tiny):
     with pytest.raises(ValueError, match="no entrance"):
         tiny.transformer()(told(tiny, tiny.video(), 31), None, tiny.context())

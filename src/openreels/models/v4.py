@@ -67,9 +67,11 @@ class Tower(nn.Module):
         clean_given: bool = False,
         layout_classes: tuple[int, ...] | None = None,
         sketch_width: int = 0,
+        sketch_temperature: float = 1.0,
     ):
         super().__init__()
         self.given, self.gaussian_skip, self.clean_given = given, gaussian_skip, clean_given
+        self.sketch_temperature = sketch_temperature
         self.embed = nn.Linear(2 * channels + 1 if given else channels, dim)
         self.embed_layout = self.sketch = None
         if layout_classes is not None:
@@ -101,7 +103,8 @@ class Tower(nn.Module):
             return None
         if self.sketch is None:
             raise ValueError("the state holds a layout, for which this model has no entrance")
-        return self.sketch(state.layout_BNK, context)
+        mean_BNC, variance_BN1 = self.sketch(state.layout_BNK, context)
+        return Sketched(mean_BNC, variance_BN1 if self.training else variance_BN1 * self.sketch_temperature)
 
     def tokens(self, state: StreamState, sketch: Sketched | None = None) -> Tensor:
         """(B, R + N, D): references, then the tokens to generate."""
@@ -241,6 +244,9 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
     time_bias_slope: None = no audio-video time bias; 0 = learnable, starts at none; > 0 = starts looking nearby.
     layout_classes: of things in layouts (`models/layout.py`), which both towers can then be told; None: neither can.
     sketch_width: of the layers that sketch a told video (`models/sketch.py`); half of it for sound.
+    sketch_temperature: by what the variance of sketches is multiplied in eval mode. Below 1 what is drawn stays nearer
+    to them: tokens do not agree on how they differ from their sketches, so outlines that go through several of them
+    would wobble (docs/log.md).
     gaussian_skip: predict the residual of the best linear guess (for models trained from scratch).
     clean_given: tokens that are given entirely show their latents in V too, without noise, and keep them. Open models
     show noise there (False); a small one has more to learn that way (docs/log.md).
@@ -279,6 +285,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         guidance_embedding: bool = False,
         layout_classes: tuple[int, ...] | None = None,
         sketch_width: int = 256,
+        sketch_temperature: float = 1.0,
     ):
         super().__init__()
         dim = num_heads * sum(rope_axis_dims)
@@ -286,7 +293,12 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         seen = replace(
             heard, glyph_dim=glyph_dim, image_dim=image_dim, pooled_dim=pooled_dim, guidance=guidance_embedding
         )
-        shared = {"modulation_rank": modulation_rank, "gaussian_skip": gaussian_skip, "layout_classes": layout_classes}
+        shared = {
+            "modulation_rank": modulation_rank,
+            "gaussian_skip": gaussian_skip,
+            "layout_classes": layout_classes,
+            "sketch_temperature": sketch_temperature,
+        }
         self.video = Tower(
             video_channels,
             dim,
