@@ -375,6 +375,17 @@ def test_a_temperature_holds_what_is_drawn_nearer_to_its_sketch_but_not_in_train
         assert_close(cold.train(in_training)(state, None, text)[0], expected, atol=1e-5, rtol=1e-5)
 
 
+@torch.no_grad()
+def test_more_trust_is_as_if_it_had_been_learnt_but_not_in_training(tiny):
+    model, trusting = (tiny.transformer(layout_classes=(2, 3), sketch_trust=trust) for trust in (0.0, 1.5))
+    tiny.shake(model)
+    trusting.load_state_dict(model.state_dict())
+    state, text = told(tiny, tiny.video(), seen_numbers((2, 3))), tiny.context()
+    assert torch.equal(trusting.train()(state, None, text)[0], model.train()(state, None, text)[0])
+    model.video.trust_sketch.bias += 1.5
+    assert_close(trusting.eval()(state, None, text)[0], model.eval()(state, None, text)[0])
+
+
 def test_a_model_without_layouts_refuses_them(tiny):
     with pytest.raises(ValueError, match="no entrance"):
         tiny.transformer()(told(tiny, tiny.video(), 31), None, tiny.context())

@@ -68,10 +68,11 @@ class Tower(nn.Module):
         layout_classes: tuple[int, ...] | None = None,
         sketch_width: int = 0,
         sketch_temperature: float = 1.0,
+        sketch_trust: float = 0.0,
     ):
         super().__init__()
         self.given, self.gaussian_skip, self.clean_given = given, gaussian_skip, clean_given
-        self.sketch_temperature = sketch_temperature
+        self.sketch_temperature, self.sketch_trust = sketch_temperature, sketch_trust
         self.embed = nn.Linear(2 * channels + 1 if given else channels, dim)
         self.embed_layout = self.sketch = None
         if layout_classes is not None:
@@ -177,7 +178,8 @@ class Tower(nn.Module):
         out = self._skipped(self.to_velocity(hidden_states).float(), state)
         if sketch is not None:
             # Two opinions of the same: of what follows from the layout, the tower need not find all anew in the noise.
-            trust_BNC = torch.sigmoid(self.trust_sketch(hidden_states).float()) * state.layout_BNK[..., -1:]
+            more = 0.0 if self.training else self.sketch_trust
+            trust_BNC = torch.sigmoid(self.trust_sketch(hidden_states).float() + more) * state.layout_BNK[..., -1:]
             likely_BNC = likely_velocity(state.noisy_BNC, state.time_B, *sketch)
             out = out + trust_BNC * (likely_BNC - out)
         if not self.clean_given:
@@ -244,9 +246,9 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
     time_bias_slope: None = no audio-video time bias; 0 = learnable, starts at none; > 0 = starts looking nearby.
     layout_classes: of things in layouts (`models/layout.py`), which both towers can then be told; None: neither can.
     sketch_width: of the layers that sketch a told video (`models/sketch.py`); half of it for sound.
-    sketch_temperature: by what the variance of sketches is multiplied in eval mode. Below 1 what is drawn stays nearer
-    to them: tokens do not agree on how they differ from their sketches, so outlines that go through several of them
-    would wobble (docs/log.md).
+    sketch_temperature, sketch_trust: in eval mode, by what the variance of sketches is multiplied, and what is added to
+    the logits of the trust in them. Below 1 and above 0 what is drawn stays nearer to them: tokens do not agree on how
+    they differ from their sketches, so outlines that go through several of them would wobble (docs/log.md).
     gaussian_skip: predict the residual of the best linear guess (for models trained from scratch).
     clean_given: tokens that are given entirely show their latents in V too, without noise, and keep them. Open models
     show noise there (False); a small one has more to learn that way (docs/log.md).
@@ -286,6 +288,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         layout_classes: tuple[int, ...] | None = None,
         sketch_width: int = 256,
         sketch_temperature: float = 1.0,
+        sketch_trust: float = 0.0,
     ):
         super().__init__()
         dim = num_heads * sum(rope_axis_dims)
@@ -298,6 +301,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
             "gaussian_skip": gaussian_skip,
             "layout_classes": layout_classes,
             "sketch_temperature": sketch_temperature,
+            "sketch_trust": sketch_trust,
         }
         self.video = Tower(
             video_channels,
