@@ -64,14 +64,21 @@ def test_what_is_read_is_settled_and_stands_from_left_to_right(reader, monkeypat
 
 
 @torch.no_grad()
-def test_a_sound_is_heard_in_order_and_tells_of_mouths_and_touches_alone(reader):
-    sound = torch.randn(2, 9, 3, generator=torch.Generator().manual_seed(2))
-    found = reader.forward_sound(sound, 3)
-    assert found.shape == (2, 2, 3, layout_numbers(SORTS))
-    assert not torch.allclose(reader.forward_sound(sound.flip(1), 3), found)
-    reader.leave.bias.data[MOUTH] = 1.0
-    heard = reader.hear(sound, 3)
-    assert heard[:, 0, :, MOUTH].any() and (heard[:, 0, :, THERE] == 1).all()
+def test_a_sound_is_heard_when_it_happens_and_tells_of_mouths_and_touches_alone(reader):
+    """Of 17 frames, with two audio tokens for each: what changes about a token is heard about its moment."""
+    sound = torch.randn(1, 34, 3, generator=torch.Generator().manual_seed(2))
+    other = sound.clone()
+    other[0, 20] += 5.0  # frame 10 of 0..16
+    changed = (reader.forward_sound(other, 5) - reader.forward_sound(sound, 5)).abs()
+    for part in (slice(0, 4), slice(4, 8)):
+        by_frame = changed[0, :, part]
+        assert by_frame[0].unique().numel() == 1  # a single frame, four times
+        seen = by_frame[1:].flatten().nonzero().flatten() + 1
+        assert seen.min() >= 10 - 3 and seen.max() <= 10 + 3 and 10 in seen
+    reader.ears[-1].bias.data.fill_(1.5)
+    heard = reader.hear(sound, 5)
+    assert heard.shape == (1, 2, 5, layout_numbers(SORTS))
+    assert heard[:, 0, :, MOUTH].any() and heard.max() <= 1.0 and (heard[:, 0, :, THERE] == 1).all()
     assert not heard[:, 1].any() and not heard[..., :8].any() and not heard[..., CLASSES:].any()
     with pytest.raises(ValueError, match="up to 5 latent frames, not 6"):
         reader.hear(sound, 6)

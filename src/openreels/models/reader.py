@@ -17,18 +17,29 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
-from openreels.models.layout import PLACE, layout_numbers, left_to_right, places, settled, sounding, units
+from openreels.models.layout import (
+    MOMENTS,
+    MOUTH,
+    PLACE,
+    THERE,
+    TOUCH,
+    layout_numbers,
+    left_to_right,
+    places,
+    settled,
+    units,
+)
 from openreels.types import VideoShape
 
 __all__ = ["LayoutReader"]
 
+EAR_WIDTH = 64
 TIME_OCTAVES = 6  # of latent frames: waves of 2 to 64
 
 
 class LayoutReader(ModelMixin, ConfigMixin):
     """Latents (B, N, C) -> layouts (B, S, F, K): a transformer over their tokens, and one token for each subject in
-    each latent frame, which leaves as its numbers there. (Whole curves, as they are planned, blur what is short: mouths
-    and touches were not read at all.)
+    each latent frame, which leaves as its numbers there. Of sounds, a few convolutions hear mouths and touches.
 
     channels, sound_channels: C of the two streams. classes: how many there are of every sort. subjects, frames: at most
     so many are read, latent ones.
@@ -48,7 +59,14 @@ class LayoutReader(ModelMixin, ConfigMixin):
     ):
         super().__init__()
         self.embed = nn.Linear(channels + PLACE + 2 * TIME_OCTAVES, width)
-        self.embed_sound = nn.Linear(sound_channels + 2 * TIME_OCTAVES, width)
+        # What is heard is heard when it happens: nothing to look for, so a few taps in time are enough.
+        self.ears = nn.Sequential(
+            nn.Conv1d(sound_channels, EAR_WIDTH, 5, padding=2),
+            nn.SiLU(),
+            nn.Conv1d(EAR_WIDTH, EAR_WIDTH, 5, padding=2),
+            nn.SiLU(),
+            nn.Conv1d(EAR_WIDTH, 2, 5, padding=2),
+        )
         self.embed_subject = nn.Parameter(torch.randn(subjects, width) * 0.5)
         self.embed_frame = nn.Linear(2 * TIME_OCTAVES, width)
         layer = nn.TransformerEncoderLayer(
@@ -63,28 +81,28 @@ class LayoutReader(ModelMixin, ConfigMixin):
     def forward(self, latents_BNC: Tensor, shape: VideoShape) -> Tensor:
         """Normalised layouts, whose subjects stand in no order. shape: of the picture or clip. Raises ValueError for
         more latent frames than can be read."""
-        place_FYXK = places(shape, latents_BNC.device)
-        time_FW = _time_waves(torch.arange(shape.latent_frames, device=latents_BNC.device))
-        time_FYXW = time_FW[:, None, None].expand(*place_FYXK.shape[:3], -1)
-        where_NK = torch.cat([place_FYXK, time_FYXW], dim=-1).flatten(0, 2)
-        return self._numbers(self.embed, latents_BNC, where_NK, shape.latent_frames)
-
-    def forward_sound(self, latents_BAC: Tensor, frames: int) -> Tensor:
-        """Normalised layouts of what is heard (`layout.sounding`) over so many latent frames. Raises ValueError as
-        above."""
-        tokens = latents_BAC.shape[1]
-        time_A = torch.arange(tokens, device=latents_BAC.device) * (frames / tokens)
-        return self._numbers(self.embed_sound, latents_BAC, _time_waves(time_A), frames)
-
-    def _numbers(self, embed: nn.Linear, latents_BNC: Tensor, where_NK: Tensor, frames: int) -> Tensor:
-        most = self.config.frames
+        frames, most = shape.latent_frames, self.config.frames
         if frames > most:
             raise ValueError(f"layouts are read of up to {most} latent frames, not {frames}")
-        x = torch.cat([latents_BNC, where_NK.expand(len(latents_BNC), -1, -1)], dim=-1)
-        frame_FD = self.embed_frame(_time_waves(torch.arange(frames, device=x.device)).to(self.dtype))
-        asked_ND = (self.embed_subject[:, None] + frame_FD).flatten(0, 1)
-        x = torch.cat([asked_ND.expand(len(x), -1, -1), embed(x.to(self.dtype))], dim=1)
+        place_FYXK = places(shape, latents_BNC.device)
+        time_FW = _time_waves(torch.arange(frames, device=latents_BNC.device))
+        time_FYXW = time_FW[:, None, None].expand(*place_FYXK.shape[:3], -1)
+        where_NK = torch.cat([place_FYXK, time_FYXW], dim=-1).flatten(0, 2)
+        seen_BNK = torch.cat([latents_BNC, where_NK.expand(len(latents_BNC), -1, -1)], dim=-1)
+        asked_ND = (self.embed_subject[:, None] + self.embed_frame(time_FW.to(self.dtype))).flatten(0, 1)
+        x = torch.cat([asked_ND.expand(len(seen_BNK), -1, -1), self.embed(seen_BNK.to(self.dtype))], dim=1)
         return self.leave(self.layers(x)[:, : len(asked_ND)]).unflatten(1, (-1, frames))
+
+    def forward_sound(self, latents_BAC: Tensor, frames: int) -> Tensor:
+        """Opening of a mouth, and touch, that are heard at the moments of so many latent frames, (B, F, 2 moments)."""
+        tokens, moments = latents_BAC.shape[1], MOMENTS * (frames - 1) + 1
+        heard_B2A = self.ears(latents_BAC.to(self.dtype).mT)
+        moment_T = torch.arange(moments, device=latents_BAC.device)
+        nearest_T = ((moment_T + 0.5) * tokens / moments - 0.5).round().long().clamp(0, tokens - 1)
+        heard_B2T = heard_B2A[..., nearest_T]
+        # The first latent frame is a single one.
+        whole_B2T = torch.cat([heard_B2T[..., :1].expand(-1, -1, MOMENTS - 1), heard_B2T], -1)
+        return whole_B2T.unflatten(2, (frames, -1)).transpose(1, 2).flatten(2)
 
     def normalised(self, layout_BSFK: Tensor) -> Tensor:
         """Of about unit variance, (B, S, F, K)."""
@@ -94,18 +112,21 @@ class LayoutReader(ModelMixin, ConfigMixin):
     @torch.no_grad()
     def read(self, latents_BNC: Tensor, shape: VideoShape) -> Tensor:
         """Layouts (B, S, F, K), settled, subjects from left to right; on the CPU. Raises ValueError as above."""
-        return left_to_right(self._settled(self(latents_BNC, shape)))
+        found_BSFK = self(latents_BNC, shape).float().cpu()
+        found_BSFK = found_BSFK / self.scale_K.float().cpu() + self.middle_K.float().cpu()
+        return left_to_right(settled(found_BSFK, self.config.classes))
 
     @apply_forward_hook
     @torch.no_grad()
     def hear(self, latents_BAC: Tensor, frames: int) -> Tensor:
         """Layouts (B, S, F, K) of what is heard: mouths and touches, of somebody; on the CPU. Raises ValueError as
         above."""
-        return sounding(self._settled(self.forward_sound(latents_BAC, frames)))
-
-    def _settled(self, found_BSFK: Tensor) -> Tensor:
-        found_BSFK = found_BSFK.float().cpu() / self.scale_K.float().cpu() + self.middle_K.float().cpu()
-        return settled(found_BSFK, self.config.classes)
+        if frames > self.config.frames:
+            raise ValueError(f"layouts are read of up to {self.config.frames} latent frames, not {frames}")
+        heard_BFM = self.forward_sound(latents_BAC, frames).float().cpu().clamp(0.0, 1.0)
+        layout_BSFK = torch.zeros(len(heard_BFM), len(self.embed_subject), frames, len(self.scale_K))
+        layout_BSFK[:, 0, :, MOUTH.start : TOUCH.stop], layout_BSFK[:, 0, :, THERE] = heard_BFM, 1.0
+        return layout_BSFK
 
 
 def _time_waves(time_N: Tensor) -> Tensor:

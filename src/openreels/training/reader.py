@@ -30,7 +30,7 @@ from openreels.types import VideoShape
 __all__ = ["ReaderTask", "new_reader", "train_reader"]
 
 TOKENS, LARGEST = 8_000, 256  # of a step; clips
-HEARD_SHARE = 0.2  # of steps on clips with sound, that on it
+HEARD_SHARE, HEARD_WEIGHT = 0.2, 10.0  # of steps on clips with sound, that on it; and what its error weighs
 NAMES = 4.0  # what an error of kind or colour weighs, against one of place: they are the last to be learnt
 
 
@@ -93,11 +93,10 @@ class ReaderTask(Task):
         latents_BNC, layout_BSFK = drawn.latents_BNC.to(device), drawn.layout_BSFK.to(device)
         if drawn.is_sound:
             with autocast(device):
-                found_BSFK = self.reader.forward_sound(latents_BNC, drawn.shape.latent_frames)
-            true_BSFK = self.reader.normalised(sounding(layout_BSFK))
-            error_BSFK = (found_BSFK.float() - true_BSFK).square()
-            error = error_BSFK[:, 0, :, MOUTH.start : TOUCH.stop].mean()
-            return error, {"heard": error.detach()}
+                heard_BFM = self.reader.forward_sound(latents_BNC, drawn.shape.latent_frames)
+            true_BFM = sounding(layout_BSFK)[:, 0, :, MOUTH.start : TOUCH.stop]
+            error = (heard_BFM.float() - true_BFM).square().mean()
+            return HEARD_WEIGHT * error, {"heard": error.detach() / true_BFM.var().clamp(min=1e-6)}
         true_BSFK = self.reader.normalised(layout_BSFK)
         with autocast(device):
             found_BSFK = self.reader(latents_BNC, drawn.shape)
