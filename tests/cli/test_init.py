@@ -142,7 +142,8 @@ def test_a_whole_model_is_written_and_makes_a_clip(openreels, released, sound):
     assert clip.frames.shape == (1, 5, 32, 48, 3) and clip.frames.float().std() > 1
     assert clip.audio.shape == (1, 13_781) and clip.audio.isfinite().all()
     source = load_file(released / "vae" / "diffusion_pytorch_model.safetensors")
-    assert all(torch.equal(source[name], value) for name, value in reel.pipeline.video_vae.state_dict().items())
+    loaded = reel.pipeline.video_vae.state_dict()  # in the format that this processor multiplies fastest
+    assert all(torch.equal(source[name].to(value.dtype), value) for name, value in loaded.items())
 
 
 def test_weights_are_links_and_configs_are_not(openreels, released, sound):

@@ -282,8 +282,8 @@ def test_a_batch_of_many_tasks_is_its_single_clips_up_to_rounding(reel, monkeypa
     runs, run = [], reel._run
     monkeypatch.setattr(reel, "_run", lambda *a: runs.append(len(a[2])) or run(*a))
     batch = reel.generate_batch(requests, media=MEDIA)
-    # Key frames and masks are one kind of thing to the model. The long extension takes three windows.
-    assert sorted(runs) == [1] * 8 + [2, 3]
+    # Clips of words alone run together, and masked ones. The long extension takes three windows.
+    assert sorted(runs) == [1] * 9 + [2, 2]
     for one, request in zip(batch, requests, strict=True):
         alone = reel(request, media=MEDIA)
         for name in ("frames", "audio"):

@@ -47,7 +47,7 @@ def pixels(name: str) -> torch.Tensor:
 def test_nothing_is_given_with_words_alone():
     plain = window()
     assert plain.prompt == "a ball" and plain.frames == 32 and plain.video and plain.audio
-    assert plain.given.signature == (None, None, None, (), ())
+    assert plain.given.signature == (None, None, None, None, (), ())
 
 
 def test_the_source_of_an_edit_is_the_last_reference():

@@ -77,7 +77,12 @@ def test_every_row_of_the_task_table_is_learnt():
 
 def test_the_parts_of_a_run_share_its_minutes():
     plan = pocket_plan()
-    shares = [plan.codec_minutes_share, plan.text_minutes_share, plan.planner_minutes_share]
+    shares = [
+        plan.codec_minutes_share,
+        plan.text_minutes_share,
+        plan.reader_minutes_share,
+        plan.planner_minutes_share,
+    ]
     assert sum(shares) + sum(stage.minutes_share for stage in plan.stages) == pytest.approx(1.0)
 
 

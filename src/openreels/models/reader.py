@@ -33,7 +33,7 @@ from openreels.types import VideoShape
 
 __all__ = ["LayoutReader"]
 
-EAR_WIDTH = 64
+EAR_WIDTH = 32
 TIME_OCTAVES = 6  # of latent frames: waves of 2 to 64
 
 

@@ -45,7 +45,7 @@ def transformer(video_channels: int = 32, audio_channels: int = 20, text_dim: in
         clean_given=True,
         layout_classes=LAYOUT_CLASSES,
         sketch_temperature=0.05,
-        sketch_trust=1.0,
+        sketch_trust=2.0,
     )
 
 

