@@ -105,7 +105,13 @@ class Tower(nn.Module):
         if self.sketch is None:
             raise ValueError("the state holds a layout, for which this model has no entrance")
         mean_BNC, variance_BN1 = self.sketch(state.layout_BNK, context)
-        return Sketched(mean_BNC, variance_BN1 if self.training else variance_BN1 * self.sketch_temperature)
+        return Sketched(mean_BNC, variance_BN1 * self.sketch_temperature ** self._freedom(state))
+
+    def _freedom(self, state: StreamState) -> Tensor:
+        """1 for clips of which nothing is given to look at, else 0, (B, 1, 1): what is given, no sketch knows of. In
+        training 0."""
+        is_given_B11 = (state.mask_BN1 > 0).any(1, keepdim=True) | (self.training or state.references > 0)
+        return 1.0 - is_given_B11.float()
 
     def tokens(self, state: StreamState, sketch: Sketched | None = None) -> Tensor:
         """(B, R + N, D): references, then the tokens to generate."""
@@ -178,8 +184,8 @@ class Tower(nn.Module):
         out = self._skipped(self.to_velocity(hidden_states).float(), state)
         if sketch is not None:
             # Two opinions of the same: of what follows from the layout, the tower need not find all anew in the noise.
-            more = 0.0 if self.training else self.sketch_trust
-            trust_BNC = torch.sigmoid(self.trust_sketch(hidden_states).float() + more) * state.layout_BNK[..., -1:]
+            logits_BNC = self.trust_sketch(hidden_states).float() + self.sketch_trust * self._freedom(state)
+            trust_BNC = torch.sigmoid(logits_BNC) * state.layout_BNK[..., -1:]
             likely_BNC = likely_velocity(state.noisy_BNC, state.time_B, *sketch)
             out = out + trust_BNC * (likely_BNC - out)
         if not self.clean_given:
@@ -246,9 +252,10 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
     time_bias_slope: None = no audio-video time bias; 0 = learnable, starts at none; > 0 = starts looking nearby.
     layout_classes: of things in layouts (`models/layout.py`), which both towers can then be told; None: neither can.
     sketch_width: of the layers that sketch a told video (`models/sketch.py`); half of it for sound.
-    sketch_temperature, sketch_trust: in eval mode, by what the variance of sketches is multiplied, and what is added to
-    the logits of the trust in them. Below 1 and above 0 what is drawn stays nearer to them: tokens do not agree on how
-    they differ from their sketches, so outlines that go through several of them would wobble (docs/log.md).
+    sketch_temperature, sketch_trust: in eval mode, where nothing is given to look at, by what the variance of sketches
+    is multiplied, and what is added to the logits of the trust in them. Below 1 and above 0 what is drawn stays nearer
+    to them: tokens do not agree on how they differ from their sketches, so outlines that go through several of them
+    would wobble (docs/log.md).
     gaussian_skip: predict the residual of the best linear guess (for models trained from scratch).
     clean_given: tokens that are given entirely show their latents in V too, without noise, and keep them. Open models
     show noise there (False); a small one has more to learn that way (docs/log.md).
