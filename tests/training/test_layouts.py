@@ -23,6 +23,7 @@ from openreels.models.layout import (
 )
 from openreels.training.latents import Bucket, LatentSet
 from openreels.training.layouts import COLOUR_NAMES, KINDS, LAYOUT_CLASSES, layout_of, shown_layouts
+from openreels.training.loop import Task
 from openreels.training.plan import load_components
 from openreels.training.planner import PlannerTask, case, in_order_of, new_planner, planned_rows
 from openreels.training.reader import ReaderTask, new_reader, views_of
@@ -246,9 +247,9 @@ def test_cases_are_functions_of_the_generator(task):
     assert frames == {1, 2, 9} and aspects == {1.0, 1.5}
 
 
-def test_a_planner_learns_where_things_are(task):
-    """The same cases over and over: after some steps their layouts are found out of noise."""
-    drawn, losses = task.draw(0, torch.Generator().manual_seed(0)), []
+def repeated(task: Task, drawn) -> tuple[list[float], dict]:
+    """The losses of thirty steps on the same work, and the numbers of the last one."""
+    losses = []
     for _ in range(30):
         loss, numbers = task.loss(drawn)
         loss.backward()
@@ -256,6 +257,12 @@ def test_a_planner_learns_where_things_are(task):
             optimizer.step()
             optimizer.zero_grad()
         losses.append(float(loss.detach()))
+    return losses, numbers
+
+
+def test_a_planner_learns_where_things_are(task):
+    """The same cases over and over: after some steps their layouts are found out of noise."""
+    losses, numbers = repeated(task, task.draw(0, torch.Generator().manual_seed(0)))
     assert losses[-1] < 0.4 * losses[0] and set(numbers) == {"early", "late"}
     assert all(p.grad is None for p in task.encoder.model.parameters())
 
@@ -337,12 +344,5 @@ def test_a_reader_learns_where_things_are_in_any_order(reading):
         other = drawn._replace(layout_BSFK=drawn.layout_BSFK.flip(1))
         assert_close(reading.loss(other)[0], reading.loss(drawn)[0])
     for work, name in ((drawn, "named"), (heard, "heard")):
-        losses = []
-        for _ in range(30):
-            loss, numbers = reading.loss(work)
-            loss.backward()
-            for optimizer in reading.optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
-            losses.append(float(loss.detach()))
+        losses, numbers = repeated(reading, work)
         assert losses[-1] < 0.6 * losses[0] and set(numbers) == {name}

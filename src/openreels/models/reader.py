@@ -108,6 +108,10 @@ class LayoutReader(ModelMixin, ConfigMixin):
         """Of about unit variance, (B, S, F, K)."""
         return (layout_BSFK - self.middle_K) * self.scale_K
 
+    def nobody(self, batch: int, frames: int) -> Tensor:
+        """Layouts (B, S, F, K) in which nobody is there, on the CPU."""
+        return torch.zeros(batch, len(self.embed_subject), frames, len(self.scale_K))
+
     @apply_forward_hook  # offloading moves the weights
     @torch.no_grad()
     def read(self, latents_BNC: Tensor, shape: VideoShape) -> Tensor:
@@ -124,7 +128,7 @@ class LayoutReader(ModelMixin, ConfigMixin):
         if frames > self.config.frames:
             raise ValueError(f"layouts are read of up to {self.config.frames} latent frames, not {frames}")
         heard_BFM = self.forward_sound(latents_BAC, frames).float().cpu().clamp(0.0, 1.0)
-        layout_BSFK = torch.zeros(len(heard_BFM), len(self.embed_subject), frames, len(self.scale_K))
+        layout_BSFK = self.nobody(len(heard_BFM), frames)
         layout_BSFK[:, 0, :, MOUTH.start : TOUCH.stop], layout_BSFK[:, 0, :, THERE] = heard_BFM, 1.0
         return layout_BSFK
 

@@ -14,7 +14,7 @@ from zlib import crc32
 import torch
 from diffusers import DiffusionPipeline, ModelMixin
 from diffusers.utils import BaseOutput
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, SequenceFeatureExtractor
 from transformers.image_processing_utils import BaseImageProcessor
 
@@ -236,7 +236,9 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         one that is edited or given whole, or of what is kept of it from its first frame on; then what is heard of a
         sound that is given whole."""
         first, found = known[0], []
-        if first.source_THWC is not None:
+        if first.source_THWC is not None and first.frames_THWC is None:
+            found.append(self.reader.read(video.reference_BRC[:, -shape.tokens :], shape))
+        elif first.source_THWC is not None:  # masked: no state holds all of it
             source_BTHWC = torch.stack([each.source_THWC for each in known])
             found.append(self.reader.read(self.video_codec.encode(source_BTHWC, device=video.noisy_BNC.device), shape))
         elif first.picture_THWC is not None:
@@ -251,13 +253,13 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         """The layouts of what is given whole from the first latent frame on; nobody is there behind that."""
         each = shape.latent_height * shape.latent_width
         whole_BF = (video.mask_BN1[..., 0] >= 1).unflatten(1, (-1, each)).all(-1)
-        layouts = []
-        for index, kept in enumerate(whole_BF.cumprod(1).sum(1).tolist()):
-            own = replace(shape, latent_frames=max(kept, 1), frames=self.video_codec.temporal_factor * (kept - 1) + 1)
-            layout_BSFK = self.reader.read(video.given_BNC[index : index + 1, : own.tokens], own)
-            layout_BSFK = nn.functional.pad(layout_BSFK, (0, 0, 0, shape.latent_frames - own.latent_frames))
-            layouts.append(layout_BSFK if kept else torch.zeros_like(layout_BSFK))
-        return torch.cat(layouts)
+        kept_B = whole_BF.cumprod(1).sum(1).tolist()
+        layout_BSFK = self.reader.nobody(len(kept_B), shape.latent_frames)
+        for index, kept in enumerate(kept_B):
+            if kept:
+                own = replace(shape, latent_frames=kept, frames=self.video_codec.temporal_factor * (kept - 1) + 1)
+                layout_BSFK[index, :, :kept] = self.reader.read(video.given_BNC[index, None, : own.tokens], own)[0]
+        return layout_BSFK
 
     def _planned(
         self,

@@ -147,35 +147,16 @@ def train(
     stages = tuple(stage for stage in plan.stages if stage.name in wanted)
     if stages:
         train_all(started, stages, processes)
+    settings = {"steps": steps, "seed": seed, "device": device, "workers": workers}
     if "reader" in wanted:
         codecs, _ = load_components(workdir)
         latents = load_latents(plan.stages[-1:], workdir, codecs, seed, workers)
-        train_reader(
-            workdir,
-            codecs,
-            latents,
-            plan.pictures,
-            minutes=budget["reader"],
-            steps=steps,
-            seed=seed,
-            device=device,
-            workers=workers,
-        )
+        train_reader(workdir, codecs, latents, plan.pictures, minutes=budget["reader"], **settings)
         plot_losses(workdir)
     if "planner" in wanted:
         codecs, encoder = load_components(workdir)
         load_text(encoder, [plan.latest(workdir)], workdir)
-        train_planner(
-            workdir,
-            codecs.video,
-            encoder,
-            plan.plain,
-            minutes=budget["planner"],
-            steps=steps,
-            seed=seed,
-            device=device,
-            workers=workers,
-        )
+        train_planner(workdir, codecs.video, encoder, plan.plain, minutes=budget["planner"], **settings)
         plot_losses(workdir)
 
 
