@@ -158,6 +158,8 @@ class StreamState:
     reference_BRC:  clean latents of reference tokens (R may be 0).
     reference_positions_RP: their positions; the frame index is negative: condition i of n sits at i - n.
     layout_BNK:     what the tokens are told of where things are (`models/layout.py`); zeros, or None: nothing.
+    sketch_BNK:     what they probably hold then (`models/sketch.py`): the mean of each channel, and a variance; None:
+                    not asked yet.
     """
 
     noisy_BNC: Tensor
@@ -168,6 +170,7 @@ class StreamState:
     reference_BRC: Tensor
     reference_positions_RP: Tensor
     layout_BNK: Tensor | None = None
+    sketch_BNK: Tensor | None = None
 
     @property
     def tokens(self) -> int:
@@ -187,7 +190,7 @@ class StreamState:
         return replace(self, **{name: value[index] for name, value in batched.items() if value is not None})
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> StreamState:
-        """Move; `dtype` applies to latents only: positions, times, layouts stay float32 (rounding them loses phase)."""
+        """Move; `dtype` applies to latents only: all else stays float32 (rounding positions and times loses phase)."""
         latents = {
             name: getattr(self, name).to(device=device, dtype=dtype)
             for name in ("noisy_BNC", "given_BNC", "mask_BN1", "reference_BRC")
@@ -195,8 +198,9 @@ class StreamState:
         exact = {
             name: getattr(self, name).to(device=device) for name in ("time_B", "positions_NP", "reference_positions_RP")
         }
-        layout_BNK = None if self.layout_BNK is None else self.layout_BNK.to(device=device)
-        return replace(self, **latents, **exact, layout_BNK=layout_BNK)
+        told = {name: None if (x := getattr(self, name)) is None else x.to(device=device) for name in _TOLD}
+        return replace(self, **latents, **exact, **told)
 
 
-_BATCHED = ("noisy_BNC", "given_BNC", "mask_BN1", "time_B", "reference_BRC", "layout_BNK")
+_TOLD = ("layout_BNK", "sketch_BNK")
+_BATCHED = ("noisy_BNC", "given_BNC", "mask_BN1", "time_B", "reference_BRC", *_TOLD)

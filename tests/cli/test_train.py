@@ -49,6 +49,10 @@ MISTAKES = {
         ["pocket", *BUDGET, "--part", "planner"],
         "--part planner needs video_codec, audio_codec, text_encoder, not yet trained in runs/pocket",
     ),
+    "decoder too early": (
+        ["pocket", *BUDGET, "--part", "decoder"],
+        "--part decoder needs video_codec, audio_codec, text_encoder, everything, not yet trained in runs/pocket",
+    ),
     "export too early": (
         ["pocket", "--export", "out", "--workdir", "run"],
         "--export needs video_codec, audio_codec, text_encoder, everything, not yet trained in run",
@@ -289,7 +293,9 @@ def tiny_recipe(monkeypatch) -> None:
         return SkyReelsV4Transformer(*sizes, modulation_rank=4, time_bias_slope=1.0)
 
     recipe = ModuleType("tiny_recipe")
-    recipe.plan = lambda: replace(pocket.tiny_plan(), transformer=transformer, planner_minutes_share=None)
+    recipe.plan = lambda: replace(
+        pocket.tiny_plan(), transformer=transformer, planner_minutes_share=None, decoder_minutes_share=None
+    )
     recipe.export = pocket.export
     monkeypatch.setitem(sys.modules, "tiny_recipe", recipe)
     monkeypatch.setitem(RECIPES, "tiny", "tiny_recipe")

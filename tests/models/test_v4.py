@@ -350,7 +350,7 @@ def test_a_told_token_is_what_the_tower_trusts_the_sketch_to_be(tiny):
     model = tiny.shake(tiny.transformer(layout_classes=(2, 3), gaussian_skip=True))
     state = told(tiny, tiny.video(), seen_numbers((2, 3)))
     text = tiny.context()
-    expected = likely_velocity(state.noisy_BNC, state.time_B, *model.video.sketch(state.layout_BNK, text))
+    expected = likely_velocity(state.noisy_BNC, state.time_B, *model.video.sketch(state.layout_BNK, text, state))
     model.video.trust_sketch.weight.zero_()
     model.video.trust_sketch.bias.fill_(50.0)
     assert_close(model(state, None, text)[0], expected, atol=1e-5, rtol=1e-5)
@@ -364,35 +364,44 @@ def test_a_told_token_is_what_the_tower_trusts_the_sketch_to_be(tiny):
 
 
 @torch.no_grad()
-def test_a_temperature_holds_what_is_drawn_nearer_to_its_sketch_but_not_in_training_nor_beside_what_is_given(tiny):
+def test_a_temperature_holds_what_is_drawn_nearer_to_its_sketch_but_not_in_training(tiny):
     cold = tiny.shake(tiny.transformer(layout_classes=(2, 3), sketch_temperature=0.1))
     cold.video.trust_sketch.weight.zero_()
     cold.video.trust_sketch.bias.fill_(50.0)
     state, text = told(tiny, tiny.video(), seen_numbers((2, 3))), tiny.context()
     state = replace(state, mask_BN1=torch.zeros_like(state.mask_BN1))
-    mask_BN1 = state.mask_BN1.clone()
-    mask_BN1[1, 0] = 0.5
-    mean, variance = cold.video.sketch(state.layout_BNK, text)
-    for in_training, mask, factors in ((True, state.mask_BN1, (1, 1)), (False, state.mask_BN1, (0.1, 0.1)),
-                                       (False, mask_BN1, (0.1, 1))):  # fmt: skip
-        factor_B11 = torch.tensor(factors)[:, None, None]
-        expected = likely_velocity(state.noisy_BNC, state.time_B, mean, factor_B11 * variance)
-        found = cold.train(in_training)(replace(state, mask_BN1=mask), None, text)[0]
+    mean, variance = cold.video.sketch(state.layout_BNK, text, state)
+    for in_training, factor in ((True, 1), (False, 0.1)):
+        expected = likely_velocity(state.noisy_BNC, state.time_B, mean, factor * variance)
+        found = cold.train(in_training)(state, None, text)[0]
         assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
-def test_more_trust_is_as_if_it_had_been_learnt_but_not_in_training_nor_beside_references(tiny):
+def test_more_trust_is_as_if_it_had_been_learnt_but_not_in_training(tiny):
     model, trusting = (tiny.transformer(layout_classes=(2, 3), sketch_trust=trust) for trust in (0.0, 1.5))
     tiny.shake(model)
     trusting.load_state_dict(model.state_dict())
     state, text = told(tiny, tiny.video(), seen_numbers((2, 3))), tiny.context()
-    state = replace(state, mask_BN1=torch.zeros_like(state.mask_BN1))
-    beside = replace(state, reference_BRC=state.noisy_BNC[:, :2], reference_positions_RP=state.positions_NP[:2] - 9.0)
     assert torch.equal(trusting.train()(state, None, text)[0], model.train()(state, None, text)[0])
-    assert torch.equal(trusting.eval()(beside, None, text)[0], model.eval()(beside, None, text)[0])
     model.video.trust_sketch.bias += 1.5
-    assert_close(trusting(state, None, text)[0], model(state, None, text)[0])
+    assert_close(trusting.eval()(state, None, text)[0], model(state, None, text)[0])
+
+
+@torch.no_grad()
+def test_a_clip_is_sketched_once_for_all_times(tiny):
+    """Of what is given and told alone: noise and time do not matter."""
+    model = tiny.shake(tiny.transformer(layout_classes=(2, 3))).eval()
+    video, audio = (tiny.with_references(state, 2) for state in (tiny.video(), tiny.audio()))
+    video, audio = told(tiny, video, seen_numbers((2, 3))), told(tiny, audio, heard_numbers((2, 3)))
+    sketched = model.sketched(video, audio, tiny.context())
+    assert [state.sketch_BNK.shape[-1] - state.noisy_BNC.shape[-1] for state in sketched] == [1, 1]
+    later = [each.at(tiny.noise(*each.noisy_BNC.shape, seed=7), each.time_B / 2) for each in (video, audio)]
+    again = model.sketched(*later, tiny.context())
+    assert all(torch.equal(*(each.sketch_BNK for each in pair)) for pair in zip(sketched, again, strict=True))
+    for one, other in zip(model(*sketched, tiny.context()), model(video, audio, tiny.context()), strict=True):
+        assert torch.equal(one, other)
+    assert model.sketched(tiny.video(), None, tiny.context())[0].sketch_BNK is None
 
 
 def test_a_model_without_layouts_refuses_them(tiny):

@@ -82,6 +82,7 @@ def test_the_parts_of_a_run_share_its_minutes():
         plan.text_minutes_share,
         plan.reader_minutes_share,
         plan.planner_minutes_share,
+        plan.decoder_minutes_share,
     ]
     assert sum(shares) + sum(stage.minutes_share for stage in plan.stages) == pytest.approx(1.0)
 
@@ -196,7 +197,7 @@ def test_a_model_without_layouts_grows_an_entrance_and_trusts_its_sketch_by_half
     before = old(tiny.video(), tiny.audio(), tiny.context())
     told = model(video, audio, tiny.context())
     for tower, state, velocity, same in zip((model.video, model.audio), (video, audio), told, before, strict=True):
-        likely = likely_velocity(state.noisy_BNC, state.time_B, *tower.sketch(state.layout_BNK, tiny.context()))
+        likely = likely_velocity(state.noisy_BNC, state.time_B, *tower.sketch(state.layout_BNK, tiny.context(), state))
         assert_close(velocity, (same + likely) / 2)
     untold = [replace(each, layout_BNK=each.layout_BNK.index_fill(-1, LAST, 0.0)) for each in (video, audio)]
     for velocity, same in zip(model(*untold, tiny.context()), before, strict=True):

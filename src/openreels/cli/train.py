@@ -188,7 +188,7 @@ def check_parts(
     if part is not None and part not in plan.parts:
         raise Mistake(f"--part must be one of {', '.join(plan.parts)}, not {part!r}")
     stages = {stage.name: stage for stage in plan.stages}
-    on_frozen = [name for name in plan.parts if name in stages or name in ("reader", "planner")]
+    on_frozen = [name for name in plan.parts if name in stages or name in ("reader", "planner", "decoder")]
     frozen = [name for names in FROZEN.values() for name in names]
     if start_from is not None:
         if not (to_train and part in on_frozen):
@@ -202,7 +202,7 @@ def check_parts(
     if start_from is None and not (workdir / START).is_dir():
         needs = set() if part in FROZEN and not to_export else {*FROZEN}
         needs |= {*stages[part].starts_from.values()} if to_train and part in stages else set()
-        needs |= {plan.latest(workdir)} if to_export and part not in stages else set()
+        needs |= {plan.latest(workdir)} if (to_export and part not in stages) or part == "decoder" else set()
     if to_export and part in stages:
         needs.add(part)
     if to_train:

@@ -291,9 +291,13 @@ class VideoCodec:
     def decode(self, latents_BNC: Tensor, shape: VideoShape, device: torch.device | str | None = None) -> Tensor:
         """Normalised latents (B, F * Y * X, C) -> uint8 frames (B, T, H, W, 3). device: as in `encode`."""
         parameter = next(self.vae.parameters())
-        z_BCFYX = latents_from_tokens(latents_BNC.float(), shape.latent_frames, shape.latent_height, self.patch)
-        mean, std = self._statistics(z_BCFYX)
-        z = z_BCFYX * std + mean
-        x = self.vae.decode(z.to(device or parameter.device, parameter.dtype)).sample.float()
+        z_BCFYX = self.for_vae(latents_BNC, shape)
+        x = self.vae.decode(z_BCFYX.to(device or parameter.device, parameter.dtype)).sample.float()
         frames = ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return rearrange(frames, "b c t h w -> b t h w c")
+
+    def for_vae(self, latents_BNC: Tensor, shape: VideoShape) -> Tensor:
+        """Normalised latents as the VAE has them, float32 (B, C, F, Y, X)."""
+        z_BCFYX = latents_from_tokens(latents_BNC.float(), shape.latent_frames, shape.latent_height, self.patch)
+        mean, std = self._statistics(z_BCFYX)
+        return z_BCFYX * std + mean

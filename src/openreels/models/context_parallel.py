@@ -154,6 +154,9 @@ class ContextParallel:
     def _deal_out(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         call = self.signature.bind(*args, **kwargs)
         self.dealt, self.bases = {}, {}
+        # A sketch looks at all references: made before these are dealt out.
+        streams = call.arguments["video"], call.arguments["audio"]
+        call.arguments |= zip(OTHER, model.sketched(*streams, call.arguments["context"]), strict=True)
         for stream in OTHER:
             if (state := call.arguments[stream]) is not None:
                 call.arguments[stream], self.dealt[stream] = self._deal_state(state)
@@ -172,6 +175,7 @@ class ContextParallel:
             reference_BRC=part("reference_BRC", 1),
             reference_positions_RP=part("reference_positions_RP", 0),
             layout_BNK=None if state.layout_BNK is None else part("layout_BNK", 1),
+            sketch_BNK=None if state.sketch_BNK is None else part("sketch_BNK", 1),
         )
 
         def everyone(references_R: Tensor, tokens_N: Tensor) -> Tensor:

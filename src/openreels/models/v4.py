@@ -22,12 +22,13 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.loaders import PeftAdapterMixin
 from diffusers.models.cache_utils import CacheMixin
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from openreels.models.blocks import DualStreamBlock, SingleStreamBlock, StreamInputs
 from openreels.models.context import ContextSources, TextRefiner, two_layers
 from openreels.models.layout import LayoutEmbedding, heard_numbers, seen_numbers, waved_numbers
-from openreels.models.sketch import Sketch, Sketched, likely_velocity
+from openreels.models.sketch import Sketch, likely_velocity
 from openreels.nn.attention import CrossAttention, TimeDistanceBias, key_mask_bias
 from openreels.nn.linear import ZeroLinear
 from openreels.nn.modulation import AdaptiveNorm, NumberEmbedding, TimeEmbedding, per_token
@@ -79,7 +80,7 @@ class Tower(nn.Module):
             numbers = (seen_numbers if given else heard_numbers)(layout_classes)
             waved = waved_numbers(layout_classes) if given else ()
             self.embed_layout = LayoutEmbedding(numbers, dim, waved)
-            self.sketch = Sketch(numbers, text_dim, channels, sketch_width, waved)
+            self.sketch = Sketch(numbers, text_dim, channels, 3 if given else 1, sketch_width, waved)
             self.embed_sketch, self.trust_sketch = ZeroLinear(channels, dim), ZeroLinear(dim, channels)
         self.embed_time = TimeEmbedding(dim)
         if entrances.refiner_layers:
@@ -97,43 +98,36 @@ class Tower(nn.Module):
         self.modulation_out = AdaptiveNorm(dim, 2, modulation_rank)
         self.to_velocity = ZeroLinear(dim, channels)
 
-    @torch.no_grad()
-    def sketched(self, state: StreamState, context: Context) -> Sketched | None:
-        """What the tokens to generate probably hold, by the layout they are told; it learns by itself."""
-        if state.layout_BNK is None:
-            return None
+    def sketched(self, state: StreamState, context: Context) -> StreamState:
+        """The state with what the tokens to generate probably hold, by the layout they are told; as it is where they
+        are told none, and where it was sketched before. Raises ValueError where this model has no entrance for it."""
+        if state.layout_BNK is None or state.sketch_BNK is not None:
+            return state
         if self.sketch is None:
             raise ValueError("the state holds a layout, for which this model has no entrance")
-        mean_BNC, variance_BN1 = self.sketch(state.layout_BNK, context)
-        return Sketched(mean_BNC, variance_BN1 * self.sketch_temperature ** self._freedom(state))
+        return replace(state, sketch_BNK=torch.cat(self.sketch(state.layout_BNK, context, state), dim=-1))
 
-    def _freedom(self, state: StreamState) -> Tensor:
-        """1 for clips of which nothing is given to look at, else 0, (B, 1, 1): what is given, no sketch knows of. In
-        training 0."""
-        is_given_B11 = (state.mask_BN1 > 0).any(1, keepdim=True) | (self.training or state.references > 0)
-        return 1.0 - is_given_B11.float()
-
-    def tokens(self, state: StreamState, sketch: Sketched | None = None) -> Tensor:
+    def tokens(self, state: StreamState) -> Tensor:
         """(B, R + N, D): references, then the tokens to generate."""
         dtype = self.embed.weight.dtype
         parts = (state.noisy_BNC, state.given_BNC, state.mask_BN1, state.reference_BRC)
         noisy, given, mask, reference = (part.to(dtype) for part in parts)
         if not self.given:
             tokens = self.embed(torch.cat([reference, noisy], dim=1))
-            return self._told(tokens, state, sketch)
+            return self._told(tokens, state)
         if self.clean_given:
             noisy = torch.where(state.mask_BN1 >= 1, given, noisy)  # before rounding: a share of 1023/1024 is not all
         # M = 0 hides I: what is not given cannot leak, whatever the caller put there.
         generated = torch.cat([noisy, given * (mask > 0), mask], dim=-1)
         clean = torch.cat([reference, reference, torch.ones_like(reference[..., :1])], dim=-1)
-        return self._told(self.embed(torch.cat([clean, generated], dim=1)), state, sketch)
+        return self._told(self.embed(torch.cat([clean, generated], dim=1)), state)
 
-    def _told(self, tokens_BND: Tensor, state: StreamState, sketch: Sketched | None) -> Tensor:
+    def _told(self, tokens_BND: Tensor, state: StreamState) -> Tensor:
         """With what the generated tokens are told of the layout."""
-        if sketch is None:
+        if state.layout_BNK is None:
             return tokens_BND
         references_BRD, generated_BND = tokens_BND.split([state.references, state.tokens], dim=1)
-        sketch_BND = self.embed_sketch(sketch.mean_BNC.to(tokens_BND.dtype)) * state.layout_BNK[..., -1:]
+        sketch_BND = self.embed_sketch(state.sketch_BNK[..., :-1].to(tokens_BND.dtype)) * state.layout_BNK[..., -1:]
         told_BND = self.embed_layout(state.layout_BNK) + sketch_BND.to(tokens_BND.dtype)
         return torch.cat([references_BRD, generated_BND + told_BND], dim=1)
 
@@ -175,18 +169,19 @@ class Tower(nn.Module):
             time_BGD = torch.cat([time_BGD[:, :-1], guided_B1D], dim=1)
         return time_BGD
 
-    def velocity(
-        self, hidden_states: Tensor, state: StreamState, inputs: StreamInputs, sketch: Sketched | None = None
-    ) -> Tensor:
+    def velocity(self, hidden_states: Tensor, state: StreamState, inputs: StreamInputs) -> Tensor:
         """(B, N, C): d z / d t at the generated tokens, float32."""
         shift, scale = (per_token(m, inputs.counts) for m in self.modulation_out(inputs.time_BGD))
         hidden_states = (self.norm_out(hidden_states) * (1 + scale) + shift)[:, state.references :]
         out = self._skipped(self.to_velocity(hidden_states).float(), state)
-        if sketch is not None:
+        if state.layout_BNK is not None:
             # Two opinions of the same: of what follows from the layout, the tower need not find all anew in the noise.
-            logits_BNC = self.trust_sketch(hidden_states).float() + self.sketch_trust * self._freedom(state)
-            trust_BNC = torch.sigmoid(logits_BNC) * state.layout_BNK[..., -1:]
-            likely_BNC = likely_velocity(state.noisy_BNC, state.time_B, *sketch)
+            mean_BNC, variance_BN1 = state.sketch_BNK[..., :-1], state.sketch_BNK[..., -1:]
+            trust_BNC = self.trust_sketch(hidden_states).float()
+            if not self.training:
+                trust_BNC, variance_BN1 = trust_BNC + self.sketch_trust, variance_BN1 * self.sketch_temperature
+            trust_BNC = torch.sigmoid(trust_BNC) * state.layout_BNK[..., -1:]
+            likely_BNC = likely_velocity(state.noisy_BNC, state.time_B, mean_BNC, variance_BN1)
             out = out + trust_BNC * (likely_BNC - out)
         if not self.clean_given:
             return out
@@ -252,10 +247,9 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
     time_bias_slope: None = no audio-video time bias; 0 = learnable, starts at none; > 0 = starts looking nearby.
     layout_classes: of things in layouts (`models/layout.py`), which both towers can then be told; None: neither can.
     sketch_width: of the layers that sketch a told video (`models/sketch.py`); half of it for sound.
-    sketch_temperature, sketch_trust: in eval mode, where nothing is given to look at, by what the variance of sketches
-    is multiplied, and what is added to the logits of the trust in them. Below 1 and above 0 what is drawn stays nearer
-    to them: tokens do not agree on how they differ from their sketches, so outlines that go through several of them
-    would wobble (docs/log.md).
+    sketch_temperature, sketch_trust: in eval mode, by what the variance of sketches is multiplied, and what is added to
+    the logits of the trust in them. Below 1 and above 0 what is drawn stays nearer to them: tokens do not agree on how
+    they differ from their sketches, so outlines that go through several of them would wobble (docs/log.md).
     gaussian_skip: predict the residual of the best linear guess (for models trained from scratch).
     clean_given: tokens that are given entirely show their latents in V too, without noise, and keep them. Open models
     show noise there (False); a small one has more to learn that way (docs/log.md).
@@ -352,14 +346,13 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         context = context.to(self.dtype)
         head_dims = tuple(self.config.rope_axis_dims)
         theta = self.config.rope_theta
-        x = text_x = y = text_y = video_inputs = audio_inputs = video_sketch = audio_sketch = join = None
+        x = text_x = y = text_y = video_inputs = audio_inputs = join = None
+        video, audio = self._sketched(video, audio, context)
         if video is not None:
-            video_sketch = self.video.sketched(video, context)
-            x, text = self.video.tokens(video, video_sketch), self.video.text(context, video.time_B)
+            x, text = self.video.tokens(video), self.video.text(context, video.time_B)
             text_x, video_inputs = text.hidden_BLD, self.video.inputs(video, head_dims, theta, text.mask_BL, context)
         if audio is not None:
-            audio_sketch = self.audio.sketched(audio, context)
-            y, text = self.audio.tokens(audio, audio_sketch), self.audio.text(context, audio.time_B)
+            y, text = self.audio.tokens(audio), self.audio.text(context, audio.time_B)
             text_y, audio_inputs = text.hidden_BLD, self.audio.inputs(audio, (sum(head_dims),), theta, text.mask_BL)
         if video is not None and audio is not None:
             join = self._join(video, audio, cross_modal_B, x.dtype)
@@ -372,9 +365,22 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
                 x, text_x, y, text_y = layer(*arguments)
 
         return (
-            self.video.velocity(x, video, video_inputs, video_sketch) if video is not None else None,
-            self.audio.velocity(y, audio, audio_inputs, audio_sketch) if audio is not None else None,
+            self.video.velocity(x, video, video_inputs) if video is not None else None,
+            self.audio.velocity(y, audio, audio_inputs) if audio is not None else None,
         )
+
+    @apply_forward_hook  # offloading moves the weights
+    def sketched(
+        self, video: StreamState | None, audio: StreamState | None, context: Context
+    ) -> tuple[StreamState | None, StreamState | None]:
+        """The states with what follows from the layouts they are told, which is the same at all times: worth finding
+        once, before sampling. Raises ValueError where this model has no entrance for layouts."""
+        return self._sketched(video, audio, context.to(self.dtype))
+
+    @torch.no_grad()  # it learns by itself
+    def _sketched(self, video, audio, context):
+        towers = ((self.video, video), (self.audio, audio))
+        return tuple(state and tower.sketched(state, context) for tower, state in towers)
 
     def _check(self, context: Context) -> None:
         config = self.config

@@ -288,7 +288,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         video = replace(video, layout_BNK=seen_layout(layout_BSFK, shape).to(device))
         if audio is not None:
             audio = replace(audio, layout_BNK=heard_layout(layout_BSFK, audio.tokens).to(device))
-        return video, audio
+        return self.transformer.sketched(video, audio, prompts[0])
 
     def enable_parallel(self, context: int = 1) -> None:
         """From now on all processes of the default group sample together; each calls the pipeline alike.

@@ -16,7 +16,7 @@ from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
 from openreels.training.latents import Bucket
 from openreels.training.layouts import LAYOUT_CLASSES
-from openreels.training.plan import TrainingPlan, load_components, load_parts, load_text
+from openreels.training.plan import TrainingPlan, furthest, load_components
 from openreels.training.stages import Share, Stage, TimeSampling
 from openreels.world.examples import ROWS, Row, sample_example
 
@@ -132,7 +132,8 @@ NAMING = 0.1  # see `Stage.naming`; tried in `everything` alone (docs/log.md)
 
 
 def plan() -> TrainingPlan:
-    """Codecs, text encoder, nine stages of the transformer, reader and planner; the shares of the minutes sum to 1."""
+    """Codecs, text encoder, nine stages of the transformer, reader, planner, and the decoder once more; the shares of
+    the minutes sum to 1."""
     stills = [Share(Bucket(1), 0.85, 96, STILL_SHARDS), *_other_aspects(1, 0.15, 64, 3)]
     reading = Stage(
         name="reading",
@@ -161,7 +162,12 @@ def plan() -> TrainingPlan:
         streams=("video", "audio"),
         learns=("sketch",),
         starts_from={},
-        shares=[*_scaled(_with_stills(_clips(2.0)), 0.75), *_cases(("video",), 0.25)],
+        shares=[
+            *_scaled(_with_stills(_clips(2.0)), 0.45),
+            *_cases(("video",), 0.15, frames=1, shards=3),
+            *_cases(("video",), 0.1, frames=5, shards=2),
+            *(share for share in _cases(("video", "audio"), 0.3) if "video" in share.bucket.streams),
+        ],
         minutes_share=0.06,
         text_dropout=0.0,
         layout_dropout=0.0,
@@ -242,7 +248,7 @@ def plan() -> TrainingPlan:
             *_cases(("video",), 0.06, frames=5, shards=2),
             *_cases(("video", "audio"), 0.32),
         ],
-        minutes_share=0.13,
+        minutes_share=0.12,
         muon_lr=0.009,
         times=replace(joint.times, clean_video=0.15),
         text_rate=0.3,
@@ -254,7 +260,8 @@ def plan() -> TrainingPlan:
         codec_minutes_share=0.13,
         text_minutes_share=0.02,
         reader_minutes_share=0.02,
-        planner_minutes_share=0.05,
+        planner_minutes_share=0.04,
+        decoder_minutes_share=0.02,
         stages=(reading, images, sketch, video, sound, following, joint, tasks, everything),
     )
 
@@ -298,13 +305,7 @@ def export(training_plan: TrainingPlan, workdir: Path, folder: Path) -> SkyReels
     Raises ValueError where the planner has learnt to read another text encoder than that stage's.
     """
     codecs, encoder = load_components(workdir)
-    model = training_plan.transformer(
-        codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width
-    )
-    last = training_plan.latest(workdir)
-    own = ("video", "audio", "cross", "sketch")
-    load_parts(model, replace(training_plan.stages[-1], starts_from=dict.fromkeys(own, last)), workdir)
-    load_text(encoder, [last], workdir)
+    model = furthest(training_plan, workdir, codecs, encoder)
     of_layouts = {"reader": LayoutReader, "planner": LayoutPlanner} if model.config.layout_classes is not None else {}
     of_layouts = {name: kind for name, kind in of_layouts.items() if (workdir / name).is_dir()}
     pipeline = SkyReelsV4Pipeline(

@@ -89,7 +89,7 @@ class MatrixMuon(torch.optim.Optimizer):
 def muon_and_adamw(
     modules: Iterable[nn.Module], *, muon_lr: float, adamw_lr: float, weight_decay: float = 0.01
 ) -> list[torch.optim.Optimizer]:
-    """Two optimizers that together own every trainable parameter once.
+    """Two optimizers (one, where it has nothing to own) that together own every trainable parameter once.
 
     Muon orthogonalises the update of a matrix, which suits weights between hidden features. Embedding tables, biases,
     norms, and layers that meet data directly (named as in `MEET_DATA`, or with a small side) go to AdamW.
@@ -102,7 +102,8 @@ def muon_and_adamw(
             meets_data = any(part.startswith(MEET_DATA) for part in name.split("."))
             hidden = parameter.ndim >= 2 and min(parameter.shape[:2]) >= 32 and not meets_data
             (matrices if hidden else rest).append(parameter)
-    return [
-        MatrixMuon(matrices, lr=muon_lr, weight_decay=weight_decay),
-        torch.optim.AdamW(rest, lr=adamw_lr, betas=(0.9, 0.98), weight_decay=weight_decay),
+    by_kind = [
+        (matrices, lambda owned: MatrixMuon(owned, lr=muon_lr, weight_decay=weight_decay)),
+        (rest, lambda owned: torch.optim.AdamW(owned, lr=adamw_lr, betas=(0.9, 0.98), weight_decay=weight_decay)),
     ]
+    return [build(owned) for owned, build in by_kind if owned]

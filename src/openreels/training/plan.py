@@ -1,5 +1,5 @@
 """The whole life of a model's weights: codecs, text encoder, the stages of the transformer, reader and planner of
-layouts.
+layouts, and the decoder once more.
 
 Everything lives in one work folder and each part is skipped once it is done, so the same call starts a run, goes on
 with an interrupted one, and extends a finished one.
@@ -13,7 +13,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -28,6 +28,7 @@ from openreels.models.layout import shared_weights
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.training.audio_codec import train_audio_codec
 from openreels.training.checkpoint import load_checkpoint
+from openreels.training.decoder import train_decoder
 from openreels.training.latents import Bucket, Codecs, LatentSet, build_shard, shard_path
 from openreels.training.loop import Interrupted, LoopConfig, run
 from openreels.training.monitor import plot_losses, sample_sheet
@@ -38,7 +39,16 @@ from openreels.training.text_encoder import train_text_encoder, trained_heads
 from openreels.training.video_codec import train_video_codec
 from openreels.world import keep_freed_memory
 
-__all__ = ["TrainingPlan", "begin_from", "leave_with_parent", "load_components", "load_parts", "load_text", "train"]
+__all__ = [
+    "TrainingPlan",
+    "begin_from",
+    "furthest",
+    "leave_with_parent",
+    "load_components",
+    "load_parts",
+    "load_text",
+    "train",
+]
 
 START = "start"  # folder of a transformer trained elsewhere
 
@@ -46,7 +56,7 @@ START = "start"  # folder of a transformer trained elsewhere
 @dataclass(frozen=True)
 class TrainingPlan:
     """transformer: called with (video channels, audio channels, text width). *_share: parts of a run's minutes; None of
-    reader and planner where the transformer is not told layouts."""
+    reader, planner and decoder where the transformer is not told layouts."""
 
     name: str
     transformer: Callable[[int, int, int], SkyReelsV4Transformer]
@@ -54,13 +64,18 @@ class TrainingPlan:
     text_minutes_share: float
     reader_minutes_share: float | None
     planner_minutes_share: float | None
+    decoder_minutes_share: float | None
     stages: tuple[Stage, ...]
 
     @property
     def parts(self) -> tuple[str, ...]:
         """Everything `train` can be asked to do, in order."""
         stages = (stage.name for stage in self.stages)
-        told = {"reader": self.reader_minutes_share, "planner": self.planner_minutes_share}
+        told = {
+            "reader": self.reader_minutes_share,
+            "planner": self.planner_minutes_share,
+            "decoder": self.decoder_minutes_share,
+        }
         of_layouts = (name for name, share in told.items() if share is not None)
         return ("video_codec", "audio_codec", "text_encoder", "latents", *stages, *of_layouts)
 
@@ -129,6 +144,7 @@ def train(
         **{stage.name: stage.minutes_share for stage in plan.stages},
         "reader": plan.reader_minutes_share or 0.0,
         "planner": plan.planner_minutes_share or 0.0,
+        "decoder": plan.decoder_minutes_share or 0.0,
     }
     budget = {name: minutes and minutes * (1.0 if part else share) for name, share in shares.items()}
     started = Run(plan, workdir, budget, steps, seed, device, workers)
@@ -157,6 +173,14 @@ def train(
         codecs, encoder = load_components(workdir)
         load_text(encoder, [plan.latest(workdir)], workdir)
         train_planner(workdir, codecs.video, encoder, plan.plain, minutes=budget["planner"], **settings)
+        plot_losses(workdir)
+    if "decoder" in wanted:
+        codecs, encoder = load_components(workdir)
+        model = furthest(plan, workdir, codecs, encoder)
+        square = {bucket: weight for bucket, weight in plan.plain.items() if bucket.aspect == "1:1"}
+        stage = replace(plan.stages[-1], shares=[share for share in plan.stages[-1].shares if share.bucket in square])
+        latents = load_latents([stage], workdir, codecs, seed, workers)
+        train_decoder(workdir, codecs.video, model, encoder, latents, square, minutes=budget["decoder"], **settings)
         plot_losses(workdir)
 
 
@@ -316,6 +340,16 @@ def load_parts(model: SkyReelsV4Transformer, stage: Stage, workdir: Path) -> Non
             name = key.removeprefix("transformer.")
             if key != name and part_of(name) in parts:
                 parameters[name].data.copy_(value)
+
+
+def furthest(plan: TrainingPlan, workdir: Path, codecs: Codecs, encoder: TextEncoder) -> SkyReelsV4Transformer:
+    """The transformer, and the text encoder that goes with it, as the furthest stage left them."""
+    model = plan.transformer(codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width)
+    last = plan.latest(workdir)
+    own = ("video", "audio", "cross", "sketch")
+    load_parts(model, replace(plan.stages[-1], starts_from=dict.fromkeys(own, last)), workdir)
+    load_text(encoder, [last], workdir)
+    return model
 
 
 def load_text(encoder: TextEncoder, stages: Iterable[str], workdir: Path) -> None:

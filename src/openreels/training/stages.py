@@ -32,6 +32,7 @@ from openreels.types import StreamState
 __all__ = ["Share", "Stage", "StageTask", "TimeSampling"]
 
 LENGTHS = 4  # classes of caption length
+BLIND = 0.15  # share of steps in which sketches do not see what is given
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,8 @@ class Draw(NamedTuple):
 
     tokens_BL, mask_BL: of the captions. said_B: whether a caption was left standing. tie_B: 1 = the streams see each
     other. attributes_BS: what the scenes show, where the text encoder learns too. truth: what the tokens of the streams
-    hold, where that is to be said.
+    hold, where that is to be said. is_blind: whether sketches go by layouts and prompts alone, as they must where they
+    say how well a layout explains what is given (`models/evidence.py`).
     """
 
     tokens_BL: Tensor
@@ -146,6 +148,7 @@ class Draw(NamedTuple):
     tie_B: Tensor
     attributes_BS: Tensor | None
     truth: dict[str, TokenTruth]
+    is_blind: bool
 
 
 def part_of(name: str) -> str:
@@ -210,7 +213,7 @@ class StageTask(Task):
         share = self.stage.shares[min(int((self.cumulative < choice).sum()), len(self.stage.shares) - 1)]
         length = int(torch.randint(LENGTHS, (), generator=shared))
         referred = float(torch.rand((), generator=shared)) >= self.stage.reference_dropout
-        told = float(torch.rand((), generator=shared))
+        told, sighted = (float(torch.rand((), generator=shared)) for _ in range(2))
         streams = self.stage.streams_of(share)
         data = self.latents[share.bucket]
         index, texts = self._clips_and_captions(data, share.batch, length, generator)
@@ -241,7 +244,7 @@ class StageTask(Task):
             for name in self.named
             if name in streams
         }
-        return Draw(*self.encoder.tokenize(texts), said_B, video, audio, tie_B, attributes_BS, truth)
+        return Draw(*self.encoder.tokenize(texts), said_B, video, audio, tie_B, attributes_BS, truth, sighted < BLIND)
 
     def loss(self, drawn: Draw) -> tuple[Tensor, dict[str, float | Tensor]]:
         device = self.model.device
@@ -251,12 +254,18 @@ class StageTask(Task):
         audio = drawn.audio.to(device) if drawn.audio is not None else None
         joint = video is not None and audio is not None
         loss, shown = torch.zeros((), device=device), {}
-        for name, stream in (("video", video), ("audio", audio)):
-            if "sketch" in self.stage.learns and stream is not None and stream.state.layout_BNK is not None:
+        if "sketch" in self.stage.learns:
+            for name, stream in (("video", video), ("audio", audio)):
+                if stream is None or stream.state.layout_BNK is None:
+                    continue
+                state = stream.state
                 with autocast(device):
-                    sketched = getattr(self.model, name).sketch(stream.state.layout_BNK, context)
+                    tower = getattr(self.model, name)
+                    sketched = tower.sketch(state.layout_BNK, context, None if drawn.is_blind else state)
                 error, shown[f"{name} sketch"] = sketch_error(sketched, stream)
                 loss = loss + error
+                stream = stream._replace(state=replace(state, sketch_BNK=torch.cat(sketched, dim=-1).detach()))
+                video, audio = (stream, audio) if name == "video" else (video, stream)
         if {*self.stage.learns} == {"sketch"}:
             return loss, shown
         with autocast(device), overheard(self.model.layers[len(self.model.layers) * 2 // 3 - 1]) as halfway:

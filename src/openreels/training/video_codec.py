@@ -61,6 +61,12 @@ class ClipPool:
             parts.append((render_frames(scenes, **size), subjects, torch.full((len(scenes),), plain)))
         return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
+    def clips(self, index: Tensor, subject_weight: float) -> tuple[Tensor, Tensor]:
+        """Clips `index` for a codec, (B, 3, T, H, W) in [-1, 1], and what every pixel of them weighs, 1 on average."""
+        x_BCTHW = rearrange(self.clips_BTHWC[index], "b t h w c -> b c t h w").float() / 127.5 - 1
+        weight_B1THW = 1 + (subject_weight - 1) * self.subjects_BTHW[index][:, None].float()
+        return x_BCTHW, weight_B1THW / weight_B1THW.mean()
+
     def advance(self, step: int) -> None:
         """Bring the pool to its contents at `step`."""
         while self.refills < step // self.every:
@@ -102,9 +108,7 @@ class VideoCodecTask(Task):
         step, generator = drawn
         self.pool.advance(step)
         index = torch.randint(self.pool.size, (self.batch,), generator=generator)
-        x = rearrange(self.pool.clips_BTHWC[index], "b t h w c -> b c t h w").float() / 127.5 - 1
-        weight = 1 + (self.subject_weight - 1) * self.pool.subjects_BTHW[index][:, None].float()
-        x, weight = x.to(self.vae.device), (weight / weight.mean()).to(self.vae.device)
+        x, weight = (part.to(self.vae.device) for part in self.pool.clips(index, self.subject_weight))
         with autocast(x.device):
             posterior = self.vae.encode(x).latent_dist
             # As far from the mean as the posterior says, and half of the clips further still, as predictions are.
@@ -113,14 +117,10 @@ class VideoCodecTask(Task):
             spread = posterior.std + strength_B.view(-1, 1, 1, 1, 1).to(x.device) * channel_std(posterior.mean)
             noise = torch.randn(posterior.mean.shape, generator=generator).to(x.device)
             y = self.vae.decode(posterior.mean + spread * noise).sample
-        y = y.float()
-        l1 = ((y - x).abs() * weight).mean()
-        mse = ((y - x).square() * weight).mean()
-        pairs = zip(edges(y), edges(x), strict=True)
-        edge = sum(((a - b).abs() * weight[..., : a.shape[2], : a.shape[3], : a.shape[4]]).mean() for a, b in pairs) / 3
+        error, shown = reconstruction_error(y.float(), x, weight)
         kl = 0.5 * (posterior.mean.float().square() + posterior.var.float() - 1 - posterior.logvar.float()).mean()
-        loss = l1 + 2 * mse + 2 * edge + self.kl * kl
-        shown = {"l1": l1.item(), "psnr": psnr(y, x), "edge": edge.item(), "kl": kl.item()}
+        loss = error + self.kl * kl
+        shown["kl"] = kl.item()
         plain_B = self.pool.plain_B[index].to(x.device)
         if self.anchor is not None and plain_B.any():
             with torch.no_grad(), autocast(x.device):
@@ -131,14 +131,28 @@ class VideoCodecTask(Task):
         return loss, shown
 
 
+def reconstruction_error(y_BCTHW: Tensor, x_BCTHW: Tensor, weight_B1THW: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """L1, twice the squared error and twice that of the edges, and numbers to log. y: for the pixels x."""
+    l1 = ((y_BCTHW - x_BCTHW).abs() * weight_B1THW).mean()
+    mse = ((y_BCTHW - x_BCTHW).square() * weight_B1THW).mean()
+    pairs = zip(edges(y_BCTHW), edges(x_BCTHW), strict=True)
+    edge = sum(_weighted((a - b).abs(), weight_B1THW).mean() for a, b in pairs if a.numel()) / 3
+    return l1 + 2 * mse + 2 * edge, {"l1": l1.item(), "psnr": psnr(y_BCTHW, x_BCTHW), "edge": edge.item()}
+
+
+def _weighted(difference_BCTHW: Tensor, weight_B1THW: Tensor) -> Tensor:
+    frames, rows, columns = difference_BCTHW.shape[2:]
+    return difference_BCTHW * weight_B1THW[..., :frames, :rows, :columns]
+
+
 def channel_std(z_BCFYX: Tensor) -> Tensor:
     """Standard deviation of each channel over all else, (1, C, 1, 1, 1)."""
     return z_BCFYX.std(dim=(0, 2, 3, 4), keepdim=True)
 
 
 def psnr(y: Tensor, x: Tensor) -> float:
-    """dB, for pixels in [-1, 1]."""
-    return -10 * math.log10((y - x).square().mean().item() / 4)
+    """dB, for pixels in [-1, 1]; 100 where they are the same."""
+    return -10 * math.log10(max((y - x).square().mean().item() / 4, 1e-10))
 
 
 @torch.no_grad()
