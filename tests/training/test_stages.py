@@ -13,7 +13,7 @@ from openreels.models.sketch import Sketched
 from openreels.recipes.pocket import tiny_plan
 from openreels.tasks.states import audio_state, video_state
 from openreels.training.loop import step_generator
-from openreels.training.stages import OnPath, TimeSampling, flow_error, on_path, part_of, sketch_error
+from openreels.training.stages import OnPath, TimeSampling, flow_error, on_path, part_of, sketch_error, with_beginning
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STAGES = {stage.name: stage for stage in tiny_plan().stages}
@@ -210,6 +210,31 @@ def test_a_reading_step_without_any_caption_is_still_finite(make_task, worker, l
     bare = make_task("reading", text_dropout=1.0)
     task = StageTask(bare.stage, bare.model, bare.encoder, bare.latents, AttributeHeads(bare.encoder.width))
     assert torch.isfinite(step(task)[0])
+
+
+def test_a_plain_clip_may_be_begun_as_sampling_would_begin_it(make_task):
+    """What is given is what the codec makes of its first frame, or of some more, alone."""
+    begun, free = (make_task("joint", begun=share, batch=3) for share in (1.0, 0.0))
+    data = begun.latents[begun.stage.shares[0].bucket]
+    each = data.video_shape.latent_height * data.video_shape.latent_width
+    video = begun.draw(0, step_generator(0, begun.name, 0)).video
+    assert not free.draw(0, step_generator(0, free.name, 0)).video.state.mask_BN1.any()
+    mask_BN1 = video.state.mask_BN1
+    clean_BNC = video.state.noisy_BNC + (1 - video.state.time_B)[:, None, None] * video.target_BNC
+    assert mask_BN1[:, :each].all() and not mask_BN1[:, each:].any()
+    assert_close(video.state.given_BNC, clean_BNC * mask_BN1, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("frames", "kept"), [(1, {1}), (2, {1}), (9, {1, 2, 3, 4, 5, 6, 7})])
+def test_a_beginning_is_never_all_and_most_often_one_frame(tiny, frames, kept):
+    shape = replace(tiny.VIDEO, latent_frames=frames)
+    each = shape.latent_height * shape.latent_width
+    blank, draws = video_state(shape, 1), gen()
+    found = [
+        int(with_beginning(blank, blank.noisy_BNC, shape, draws).mask_BN1.sum()) // each for _ in range(200)
+    ]  # fmt: skip
+    assert {*found} == kept
+    assert found.count(1) >= 0.4 * len(found)
 
 
 # --- sketches --------------------------------------------------------------------------------------------------------

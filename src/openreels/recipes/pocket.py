@@ -173,6 +173,7 @@ def plan() -> TrainingPlan:
         layout_dropout=0.0,
         layout_dropout_given=0.0,
         naming=0.0,
+        begun=0.3,
         decay=0.7,
     )
     video = replace(
@@ -232,6 +233,7 @@ def plan() -> TrainingPlan:
             *_cases(("video",), 0.1),
         ],
         minutes_share=0.12,
+        begun=0.15,
         muon_lr=0.012,
         adamw_lr=0.002,
         text_rate=0.3,  # the sound's tower reads the same text, and hears nothing of this stage
@@ -249,6 +251,7 @@ def plan() -> TrainingPlan:
             *_cases(("video", "audio"), 0.32),
         ],
         minutes_share=0.12,
+        begun=0.15,
         muon_lr=0.009,
         times=replace(joint.times, clean_video=0.15),
         text_rate=0.3,

@@ -31,6 +31,7 @@ __all__ = ["ReaderTask", "new_reader", "train_reader"]
 
 TOKENS, LARGEST = 8_000, 256  # of a step; clips
 HEARD_SHARE, HEARD_WEIGHT = 0.2, 10.0  # of steps on clips with sound, that on it; and what its error weighs
+STILL_WEIGHT = 4.0  # how much more often stills are drawn: one moment, of which a portrait or a first frame is all
 NAMES = 4.0  # what an error of kind or colour weighs, against one of place: they are the last to be learnt
 
 
@@ -52,7 +53,8 @@ class Drawn(NamedTuple):
 class ReaderTask(Task):
     """The squared error of the numbers, by the order of subjects in which it is smallest: none is asked for.
 
-    latents: clips and cases that have a picture. weights: how often each kind is drawn.
+    latents: clips and cases that have a picture. weights: how often each kind is drawn, stills `STILL_WEIGHT` times
+    as often.
     """
 
     name = "reader"
@@ -68,7 +70,8 @@ class ReaderTask(Task):
         self.reader, self.latents = reader, latents
         self.modules = {"reader": reader}
         self.optimizers = muon_and_adamw(self.modules.values(), muon_lr=muon_lr, adamw_lr=adamw_lr)
-        self.kinds, self.weights = list(weights), torch.tensor(list(weights.values()))
+        often = (weight * (STILL_WEIGHT if kind.frames == 1 else 1.0) for kind, weight in weights.items())
+        self.kinds, self.weights = list(weights), torch.tensor(list(often))
 
     @property
     def samples_per_step(self) -> int:

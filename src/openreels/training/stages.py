@@ -27,7 +27,7 @@ from openreels.training.loop import Task
 from openreels.training.optimizers import muon_and_adamw
 from openreels.training.text_encoder import AttributeHeads, scene_attributes, slot_losses
 from openreels.training.token_truth import TokenHeads, TokenTruth, overheard, token_error
-from openreels.types import StreamState
+from openreels.types import StreamState, VideoShape
 
 __all__ = ["Share", "Stage", "StageTask", "TimeSampling"]
 
@@ -90,6 +90,7 @@ class Stage:
     minutes_share: of a run's wall-clock budget. text_dropout, cross_dropout: share of samples without prompt / tie.
     reference_dropout, layout_dropout: share of steps without references, and without layouts. layout_dropout_given: the
     same where something is given in which places are seen or heard too: frames, all of a stream, a source, references.
+    begun: share of the steps on plain clips in which their first frame, or more of their beginning, is given.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Stage:
     reference_dropout: float = 0.05
     layout_dropout: float = 0.1
     layout_dropout_given: float = 0.4
+    begun: float = 0.0
     audio_weight: float = 1.0
     decay: float = 0.4
 
@@ -213,7 +215,7 @@ class StageTask(Task):
         share = self.stage.shares[min(int((self.cumulative < choice).sum()), len(self.stage.shares) - 1)]
         length = int(torch.randint(LENGTHS, (), generator=shared))
         referred = float(torch.rand((), generator=shared)) >= self.stage.reference_dropout
-        told, sighted = (float(torch.rand((), generator=shared)) for _ in range(2))
+        told, sighted, begun = (float(torch.rand((), generator=shared)) for _ in range(3))
         streams = self.stage.streams_of(share)
         data = self.latents[share.bucket]
         index, texts = self._clips_and_captions(data, share.batch, length, generator)
@@ -224,13 +226,16 @@ class StageTask(Task):
         tie_B = (torch.rand(share.batch, generator=generator) >= self.stage.cross_dropout).float()
 
         video = audio = None
+        is_begun = data.bucket.row is None and data.bucket.frames > 1 and begun < self.stage.begun
         if "video" in streams:
             blank = data.blank("video", index, referred)
+            if is_begun:
+                blank = with_beginning(blank, data.latents["video"][index].float(), data.video_shape, shared)
             video = on_path(blank, data.latents["video"][index].float(), t_video_B, generator)
         if "audio" in streams:
             blank = data.blank("audio", index, referred)
             audio = on_path(blank, data.latents["audio"][index].float(), t_audio_B, generator)
-        untold = self.stage.layout_dropout if data.is_unseen else self.stage.layout_dropout_given
+        untold = self.stage.layout_dropout if data.is_unseen and not is_begun else self.stage.layout_dropout_given
         is_told = self.model.config.layout_classes is not None and told >= untold
         if is_told and video is not None:
             said_B = torch.tensor([bool(text) for text in texts])
@@ -360,6 +365,17 @@ def on_path(blank: StreamState, data: Tensor, time_B: Tensor, generator: torch.G
     """A state somewhere on the path to `data`, and the velocity it should be given."""
     noise = torch.randn(data.shape, generator=generator)
     return OnPath(blank.at(interpolate(data, noise, time_B), time_B), velocity(data, noise))
+
+
+def with_beginning(blank: StreamState, clean_BNC: Tensor, shape: VideoShape, generator: torch.Generator) -> StreamState:
+    """The state of clips whose first latent frame is given, or half of the time some more: a causal codec encodes the
+    beginning of a clip to the beginning of its latents, so no other encoding is needed."""
+    more = shape.latent_frames - 2
+    drawn = 1 + int(torch.randint(2 * max(more, 1), (), generator=generator))
+    kept = drawn if drawn <= more else 1
+    mask_BN1 = torch.zeros_like(blank.mask_BN1)
+    mask_BN1[:, : kept * shape.latent_height * shape.latent_width] = 1.0
+    return replace(blank, given_BNC=clean_BNC * mask_BN1, mask_BN1=mask_BN1)
 
 
 def flow_error(predicted: Tensor, truth: OnPath) -> Tensor:
