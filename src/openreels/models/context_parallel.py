@@ -154,7 +154,7 @@ class ContextParallel:
     def _deal_out(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         call = self.signature.bind(*args, **kwargs)
         self.dealt, self.bases = {}, {}
-        # A sketch looks at all references: made before these are dealt out.
+        # A sketch sees frames and references at a token's place: made before these are dealt out.
         streams = call.arguments["video"], call.arguments["audio"]
         call.arguments |= zip(OTHER, model.sketched(*streams, call.arguments["context"]), strict=True)
         for stream in OTHER:

@@ -6,10 +6,10 @@ the midst of noise had not in hours (docs/log.md). So the flow starts from there
 mixture of what the tower says and of what would be right if the latents were normally distributed about the sketch.
 
 A token also sees what is given of the clip at its place (`beside`): of a clip that is edited or begun, most need only
-be copied. And it looks for its matter in the references as in the prompt.
+be copied.
 
-Legend: B batch, N tokens, R reference tokens, F latent frames, G those of them that are given, Z places in one, C
-channels, K numbers, D width, L text tokens, H heads.
+Legend: B batch, N tokens, F latent frames, G those of them that are given, Z places in one, C channels, K numbers,
+D width, L text tokens, H heads.
 """
 
 from __future__ import annotations
@@ -78,43 +78,27 @@ def beside(state: StreamState) -> Tensor:
     return torch.where(share_BN1 > 0, own_BNK, torch.where(is_near_BN1, near_BNK, lent_BNK))
 
 
-def _referred(state: StreamState) -> Tensor:
-    """Reference tokens and where they stand, (B, R, C + 1 + axes): in time from the first of them, and from the clip's
-    start on."""
-    position_RP = state.reference_positions_RP
-    from_first_R1 = position_RP[:, :1] - position_RP[:, :1].amin() if state.references else position_RP[:, :1]
-    where_RK = torch.cat([from_first_R1, position_RP], dim=-1) / UNIT
-    return torch.cat([state.reference_BRC.float(), where_RK.expand(len(state.reference_BRC), -1, -1)], dim=-1)
-
-
 class PromptReading(nn.Module):
-    """What prompt and references say of a token's matter: by what it is told (B, N, K), it looks for words, and for
-    tokens of the references -> (B, N, D).
+    """What the prompt says of a token's matter: by what it is told (B, N, K), it looks for words -> (B, N, D).
 
     The layout says that a red star is near; that it is of metal, striped, or on a beach at night, only the prompt.
-    referred: numbers of a reference token, see `_referred`.
     """
 
-    def __init__(self, numbers: int, text_dim: int, referred: int, width: int, num_heads: int = 4, head_dim: int = 48):
+    def __init__(self, numbers: int, text_dim: int, width: int, num_heads: int = 4, head_dim: int = 48):
         super().__init__()
         self.num_heads = num_heads
-        self.embed_referred = nn.Linear(referred, text_dim)
         self.norm = nn.LayerNorm(text_dim)
         self.to_q = nn.Linear(numbers, num_heads * head_dim)
         self.to_k = nn.Linear(text_dim, num_heads * head_dim, bias=False)
         self.to_v = nn.Linear(text_dim, num_heads * head_dim, bias=False)
         self.to_out = nn.Linear(num_heads * head_dim, width)
 
-    def forward(self, told_BNK: Tensor, context: Context, referred_BRK: Tensor | None = None) -> Tensor:
-        read_BLD, mask_BL = context.hidden_BLD.to(told_BNK.dtype), context.mask_BL
-        if referred_BRK is not None:
-            seen_BRD = self.embed_referred(referred_BRK.to(told_BNK.dtype))
-            read_BLD = torch.cat([read_BLD, seen_BRD], dim=1)
-            mask_BL = nn.functional.pad(mask_BL, (0, seen_BRD.shape[1]), value=True)
-        read_BLD = self.norm(read_BLD)
-        parts = self.to_q(told_BNK), self.to_k(read_BLD), self.to_v(read_BLD)
+    def forward(self, told_BNK: Tensor, context: Context) -> Tensor:
+        text_BLD = self.norm(context.hidden_BLD.to(told_BNK.dtype))
+        parts = self.to_q(told_BNK), self.to_k(text_BLD), self.to_v(text_BLD)
         q, k, v = (part.unflatten(-1, (self.num_heads, -1)) for part in parts)
-        return self.to_out(local_attention(q, k, v, key_mask_bias(mask_BL, q.dtype)).flatten(-2))
+        # Each token reads for itself, and all of the text: nothing for processes that share a clip to exchange.
+        return self.to_out(local_attention(q, k, v, key_mask_bias(context.mask_BL, q.dtype)).flatten(-2))
 
 
 class GatedLayer(nn.Module):
@@ -132,37 +116,28 @@ class GatedLayer(nn.Module):
 
 
 class Sketch(nn.Module):
-    """What tokens are told (B, N, K + 1), the prompt, and what is given -> what they probably hold, float32.
+    """What tokens are told (B, N, K + 1), the prompt, and what is given beside them -> what they likely hold, float32.
 
-    Tokens to generate do not see each other. numbers, waved: K, and those of which sines go in too. channels: C. axes:
-    of a token's position. layers: gated ones of this width.
+    Tokens do not see each other. numbers, waved: K, and those of which sines go in too. channels: C. layers: gated ones
+    of this width.
     """
 
     def __init__(
-        self,
-        numbers: int,
-        text_dim: int,
-        channels: int,
-        axes: int,
-        width: int,
-        waved: Sequence[int] = (),
-        layers: int = 3,
+        self, numbers: int, text_dim: int, channels: int, width: int, waved: Sequence[int] = (), layers: int = 3
     ):
         super().__init__()
         self.waves = Waves(numbers, waved)
         self.enter = nn.Linear(self.waves.out_features, width)
         self.enter_beside = ZeroLinear(channels + BESIDE, width)
-        self.enter_text = PromptReading(self.waves.out_features, text_dim, channels + 1 + axes, width)
+        self.enter_text = PromptReading(self.waves.out_features, text_dim, width)
         self.layers = nn.Sequential(*(GatedLayer(width, width + width // 4) for _ in range(layers)))
         self.leave = nn.Linear(width, channels + 1)
 
     def forward(self, layout_BNK: Tensor, context: Context, given: StreamState | None = None) -> Sketched:
-        """given: the state whose tokens these are, of which is seen what is given in it; None: nothing is."""
+        """given: the state whose tokens these are; None: nothing is seen of what is given in it."""
         told_BNK = self.waves(layout_BNK[..., :-1]).to(self.enter.weight.dtype)
-        x_BND, referred_BRK = self.enter(told_BNK), None
+        x_BND = self.enter(told_BNK) + self.enter_text(told_BNK, context)
         if given is not None:
             x_BND = x_BND + self.enter_beside(beside(given).to(x_BND.dtype))
-            referred_BRK = _referred(given)
-        x_BND = x_BND + self.enter_text(told_BNK, context, referred_BRK)
         out = self.leave(self.layers(x_BND)).float()
         return Sketched(out[..., :-1], out[..., -1:].clamp(-6.0, 2.0).exp())

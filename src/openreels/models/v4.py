@@ -80,7 +80,7 @@ class Tower(nn.Module):
             numbers = (seen_numbers if given else heard_numbers)(layout_classes)
             waved = waved_numbers(layout_classes) if given else ()
             self.embed_layout = LayoutEmbedding(numbers, dim, waved)
-            self.sketch = Sketch(numbers, text_dim, channels, 3 if given else 1, sketch_width, waved)
+            self.sketch = Sketch(numbers, text_dim, channels, sketch_width, waved)
             self.embed_sketch, self.trust_sketch = ZeroLinear(channels, dim), ZeroLinear(dim, channels)
         self.embed_time = TimeEmbedding(dim)
         if entrances.refiner_layers:
