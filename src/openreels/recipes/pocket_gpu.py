@@ -19,6 +19,7 @@ __all__ = ["export", "plan"]
 BATCHES = {
     "reading": 8,
     "images": 8,
+    "sketch": 10,
     "video": 10,
     "sound": 4,
     "following": 8,
@@ -27,7 +28,8 @@ BATCHES = {
     "everything": 10,
 }
 """Stage -> how many times the batch of the CPU recipe."""
-SHARDS = 5
+SHARDS, CASE_SHARDS = 5, 2
+"""How many times the latents, of plain clips and of cases: each of these holds several clips to render and encode."""
 
 
 def plan() -> TrainingPlan:
@@ -38,5 +40,12 @@ def plan() -> TrainingPlan:
 
 def _scaled(stage: Stage) -> Stage:
     factor = BATCHES[stage.name]
-    shares = [replace(share, batch=share.batch * factor, shards=share.shards * SHARDS) for share in stage.shares]
+    shares = [
+        replace(
+            share,
+            batch=share.batch * factor,
+            shards=share.shards * (SHARDS if share.bucket.row is None else CASE_SHARDS),
+        )
+        for share in stage.shares
+    ]
     return replace(stage, shares=shares)
