@@ -47,7 +47,9 @@ def planned(tiny, tiny_pipeline) -> SkyReelsV4Pipeline:
     config = {name: value for name, value in tiny_pipeline.transformer.config.items() if not name.startswith("_")}
     torch.manual_seed(0)
     told = tiny.shake(SkyReelsV4Transformer(**config | {"layout_classes": CLASSES}), std=0.05).eval()
+    torch.manual_seed(0)
     planner = LayoutPlanner(16, CLASSES, width=8, num_heads=2, num_layers=1).eval()
+    planner.leave[-1].bias.data += 1.0  # somebody is there
     parts = tiny_pipeline.components | {"transformer": told, "planner": planner}
     return SkyReelsV4Pipeline(**parts, steps=3)
 

@@ -142,8 +142,19 @@ def test_several_processes_stop_together_when_their_minutes_are_over(parts, tmp_
     assert 1 <= load_checkpoint(folder / "sound.pt")["step"] < 1_000_000
 
 
-def test_the_planner_comes_last_and_reads_the_text_encoder_of_the_last_stage(life, tmp_path):
-    assert pocket_plan().parts[-1] == "planner"
+def test_the_decoder_learns_last_and_nothing_else_of_the_codec_changes(parts, life):
+    assert pocket_plan().parts[-1] == "decoder"
+    (before, _), (after, _) = load_components(parts), load_components(life)
+    assert load_checkpoint(life / "decoder.pt")["step"] == 2
+    for (name, old), new in zip(before.video.vae.named_parameters(), after.video.vae.parameters(), strict=True):
+        if name.startswith("encoder"):
+            assert torch.equal(old, new), name
+    assert not torch.equal(before.video.vae.decoder["leave"].bias, after.video.vae.decoder["leave"].bias)
+    assert before.fingerprint("video") == after.fingerprint("video")  # latents need not be built anew
+
+
+def test_the_planner_comes_after_all_stages_and_reads_the_text_encoder_of_the_last_stage(life, tmp_path):
+    assert pocket_plan().parts[-2] == "planner"
     planner, (_, encoder) = LayoutPlanner.from_pretrained(life / "planner"), load_components(life)
     assert planner.config.reads == encoder.fingerprint
     assert load_checkpoint(life / "planner.pt")["step"] == 2
