@@ -130,6 +130,7 @@ def _case_batch(row: Row, frames: int) -> int:
 
 
 PLANNED_GUIDANCE = [1.0, 1.0]  # none at all: what a layout says need not be exaggerated (docs/log.md)
+STEPS = 16  # of sampling; clips of 30 and of 10 are as good, for layouts and sketches say most of it (docs/log.md)
 NAMING = 0.1  # see `Stage.naming`; tried in `everything` alone (docs/log.md)
 
 
@@ -321,6 +322,7 @@ def export(training_plan: TrainingPlan, workdir: Path, folder: Path) -> SkyReels
         text_encoder=encoder.model,
         tokenizer=encoder.tokenizer,
         **{name: kind.from_pretrained(workdir / name) for name, kind in of_layouts.items()},
+        steps=STEPS,
         planned_guidance=PLANNED_GUIDANCE,
     )
     for module in pipeline.components.values():
