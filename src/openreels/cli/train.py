@@ -188,7 +188,7 @@ def check_parts(
     if part is not None and part not in plan.parts:
         raise Mistake(f"--part must be one of {', '.join(plan.parts)}, not {part!r}")
     stages = {stage.name: stage for stage in plan.stages}
-    on_frozen = [name for name in plan.parts if name in stages or name in ("reader", "planner", "decoder")]
+    on_frozen = plan.parts[plan.parts.index("latents") + 1 :]
     frozen = [name for names in FROZEN.values() for name in names]
     if start_from is not None:
         if not (to_train and part in on_frozen):

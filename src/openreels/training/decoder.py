@@ -16,11 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from openreels.codecs.video import VideoCodec
@@ -33,7 +31,7 @@ from openreels.training.latents import STILLS, Bucket, LatentSet, moment_of
 from openreels.training.loop import LoopConfig, Task, run
 from openreels.training.optimizers import muon_and_adamw
 from openreels.training.stages import OnPath, on_path
-from openreels.training.video_codec import ClipPool, reconstruction_error
+from openreels.training.video_codec import ClipPool, pixels, reconstruction_error
 from openreels.types import VideoShape
 from openreels.world import masks, render_frames
 
@@ -45,6 +43,7 @@ AROUND = 9  # pixels: side of the square about each pixel of a subject in which 
 SUBJECT_WEIGHT = 3.0
 FINISHED = 0.9  # times up to this one: behind it there is little left to be wrong about
 POOL = 1_000  # clips with true latents
+EMA_DECAY = 0.99  # a shorter memory than elsewhere: hundreds of steps, not thousands
 
 
 class Drawn(NamedTuple):
@@ -111,7 +110,7 @@ class DecoderTask(Task):
         layout_BSFK = torch.stack([data.layout(i) for i in index.tolist()])
         video = video._replace(state=replace(video.state, layout_BNK=seen_layout(layout_BSFK, shape)))
         scenes = [data.scene(i) for i in index.tolist()]
-        size = {"fps": 16.0, "frames": shape.frames, "height": shape.height, "width": shape.width}
+        size = {"fps": float(shape.fps), "frames": shape.frames, "height": shape.height, "width": shape.width}
         size["start"] = moment_of(data.bucket, first)
         return Drawn(
             video,
@@ -128,7 +127,7 @@ class DecoderTask(Task):
         self.pool.advance(drawn.step)
         taken_for_BNC = self._taken_for(drawn, device)
         z_BCFYX = self.codec.for_vae(taken_for_BNC, drawn.shape)
-        x_BCTHW = rearrange(drawn.frames_BTHWC, "b t h w c -> b c t h w").to(device).float() / 127.5 - 1
+        x_BCTHW = pixels(drawn.frames_BTHWC).to(device)
         near_B1THW = _widened(drawn.subjects_BTHW.to(device))
         with autocast(device):
             with torch.no_grad():
@@ -165,25 +164,19 @@ def _widened(subjects_BTHW: Tensor) -> Tensor:
 
 
 def train_decoder(
-    workdir: Path,
     codec: VideoCodec,
     transformer: SkyReelsV4Transformer,
     encoder: TextEncoder,
     latents: Mapping[Bucket, LatentSet],
     weights: Mapping[Bucket, float],
-    *,
-    minutes: float | None = None,
-    steps: int | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-    workers: int = 0,
+    config: LoopConfig,
 ) -> None:
-    """Train the decoder (or go on training it) and save the codec to `<workdir>/video_vae`, its encoder untouched."""
-    torch.manual_seed(seed)
+    """Train the decoder (or go on training it) and save the codec as `video_vae` of the work folder, its encoder
+    untouched."""
+    torch.manual_seed(config.seed)
     for module in (codec.vae, transformer, encoder.model):
-        module.to(device)
-    pool = ClipPool(POOL, frames=17, seed=seed + 1, refill=POOL // 20, every=100)
-    task = DecoderTask(codec, transformer, encoder, latents, weights, pool)
-    run(task, LoopConfig(workdir, seed, steps, minutes, ema_decay=0.99, device=device, workers=workers))
-    with replaced_folder(workdir / "video_vae") as part:
+        module.to(config.device)
+    pool = ClipPool(POOL, frames=17, seed=config.seed + 1, refill=POOL // 20, every=100)
+    run(DecoderTask(codec, transformer, encoder, latents, weights, pool), replace(config, ema_decay=EMA_DECAY))
+    with replaced_folder(config.workdir / "video_vae") as part:
         codec.vae.save_pretrained(part)

@@ -163,16 +163,18 @@ def train(
     stages = tuple(stage for stage in plan.stages if stage.name in wanted)
     if stages:
         train_all(started, stages, processes)
-    settings = {"steps": steps, "seed": seed, "device": device, "workers": workers}
+    loop = {
+        name: LoopConfig(workdir, seed, steps, share, device=device, workers=workers) for name, share in budget.items()
+    }
     if "reader" in wanted:
         codecs, _ = load_components(workdir)
         latents = load_latents(plan.stages[-1:], workdir, codecs, seed, workers)
-        train_reader(workdir, codecs, latents, plan.pictures, minutes=budget["reader"], **settings)
+        train_reader(codecs, latents, plan.pictures, loop["reader"])
         plot_losses(workdir)
     if "planner" in wanted:
         codecs, encoder = load_components(workdir)
         load_text(encoder, [plan.latest(workdir)], workdir)
-        train_planner(workdir, codecs.video, encoder, plan.plain, minutes=budget["planner"], **settings)
+        train_planner(codecs.video, encoder, plan.plain, loop["planner"])
         plot_losses(workdir)
     if "decoder" in wanted:
         codecs, encoder = load_components(workdir)
@@ -180,7 +182,7 @@ def train(
         square = {bucket: weight for bucket, weight in plan.plain.items() if bucket.aspect == "1:1"}
         stage = replace(plan.stages[-1], shares=[share for share in plan.stages[-1].shares if share.bucket in square])
         latents = load_latents([stage], workdir, codecs, seed, workers)
-        train_decoder(workdir, codecs.video, model, encoder, latents, square, minutes=budget["decoder"], **settings)
+        train_decoder(codecs.video, model, encoder, latents, square, loop["decoder"])
         plot_losses(workdir)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -179,26 +178,16 @@ def in_order_of(prompt: str, film: Film, layout_SFK: Tensor) -> Tensor:
 
 
 def train_planner(
-    workdir: Path,
-    codec: VideoCodec,
-    encoder: TextEncoder,
-    kinds: Mapping[Bucket, float],
-    *,
-    minutes: float | None = None,
-    steps: int | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-    workers: int = 0,
+    codec: VideoCodec, encoder: TextEncoder, kinds: Mapping[Bucket, float], config: LoopConfig
 ) -> LayoutPlanner:
-    """Train (or go on training, with what was brought there) and save `planner` to `workdir`."""
-    torch.manual_seed(seed)
-    brought = workdir / "planner"
-    planner = LayoutPlanner.from_pretrained(brought) if brought.is_dir() else new_planner(encoder.width)
-    planner.to(device)
-    encoder.model.to(device)
-    task = PlannerTask(planner, encoder, codec, kinds)
-    run(task, LoopConfig(workdir, seed, steps, minutes, device=device, workers=workers))
+    """Train (or go on training, with what was brought there) and save `planner` to the work folder."""
+    torch.manual_seed(config.seed)
+    folder = config.workdir / "planner"
+    planner = LayoutPlanner.from_pretrained(folder) if folder.is_dir() else new_planner(encoder.width)
+    planner.to(config.device)
+    encoder.model.to(config.device)
+    run(PlannerTask(planner, encoder, codec, kinds), config)
     planner.register_to_config(reads=encoder.fingerprint)
-    with replaced_folder(workdir / "planner") as part:
+    with replaced_folder(folder) as part:
         planner.save_pretrained(part)
     return planner

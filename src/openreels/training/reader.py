@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import permutations
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -145,25 +144,16 @@ def views_of(data: LatentSet) -> list[View]:
 
 
 def train_reader(
-    workdir: Path,
-    codecs: Codecs,
-    latents: Mapping[Bucket, LatentSet],
-    weights: Mapping[Bucket, float],
-    *,
-    minutes: float | None = None,
-    steps: int | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-    workers: int = 0,
+    codecs: Codecs, latents: Mapping[Bucket, LatentSet], weights: Mapping[Bucket, float], config: LoopConfig
 ) -> LayoutReader:
-    """Train (or go on training, with what was brought there) and save `reader` to `workdir`."""
-    torch.manual_seed(seed)
-    brought, channels = workdir / "reader", (codecs.video.vae.config.latent_channels, codecs.audio.latent_channels)
-    reader = LayoutReader.from_pretrained(brought) if brought.is_dir() else new_reader(*channels)
-    run(
-        ReaderTask(reader.to(device), latents, weights),
-        LoopConfig(workdir, seed, steps, minutes, device=device, workers=workers),
+    """Train (or go on training, with what was brought there) and save `reader` to the work folder."""
+    torch.manual_seed(config.seed)
+    folder, channels = (
+        config.workdir / "reader",
+        (codecs.video.vae.config.latent_channels, codecs.audio.latent_channels),
     )
-    with replaced_folder(workdir / "reader") as part:
+    reader = LayoutReader.from_pretrained(folder) if folder.is_dir() else new_reader(*channels)
+    run(ReaderTask(reader.to(config.device), latents, weights), config)
+    with replaced_folder(folder) as part:
         reader.save_pretrained(part)
     return reader

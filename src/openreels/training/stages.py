@@ -27,7 +27,7 @@ from openreels.training.loop import Task
 from openreels.training.optimizers import muon_and_adamw
 from openreels.training.text_encoder import AttributeHeads, scene_attributes, slot_losses
 from openreels.training.token_truth import TokenHeads, TokenTruth, overheard, token_error
-from openreels.types import StreamState, VideoShape
+from openreels.types import Context, StreamState, VideoShape
 
 __all__ = ["Share", "Stage", "StageTask", "TimeSampling"]
 
@@ -215,7 +215,7 @@ class StageTask(Task):
         share = self.stage.shares[min(int((self.cumulative < choice).sum()), len(self.stage.shares) - 1)]
         length = int(torch.randint(LENGTHS, (), generator=shared))
         referred = float(torch.rand((), generator=shared)) >= self.stage.reference_dropout
-        told, sighted, begun = (float(torch.rand((), generator=shared)) for _ in range(3))
+        told, blind, begun = (float(torch.rand((), generator=shared)) for _ in range(3))
         streams = self.stage.streams_of(share)
         data = self.latents[share.bucket]
         index, texts = self._clips_and_captions(data, share.batch, length, generator)
@@ -228,10 +228,10 @@ class StageTask(Task):
         video = audio = None
         is_begun = data.bucket.row is None and data.bucket.frames > 1 and begun < self.stage.begun
         if "video" in streams:
-            blank = data.blank("video", index, referred)
+            blank, clean_BNC = data.blank("video", index, referred), data.latents["video"][index].float()
             if is_begun:
-                blank = with_beginning(blank, data.latents["video"][index].float(), data.video_shape, shared)
-            video = on_path(blank, data.latents["video"][index].float(), t_video_B, generator)
+                blank = with_beginning(blank, clean_BNC, data.video_shape, shared)
+            video = on_path(blank, clean_BNC, t_video_B, generator)
         if "audio" in streams:
             blank = data.blank("audio", index, referred)
             audio = on_path(blank, data.latents["audio"][index].float(), t_audio_B, generator)
@@ -249,7 +249,7 @@ class StageTask(Task):
             for name in self.named
             if name in streams
         }
-        return Draw(*self.encoder.tokenize(texts), said_B, video, audio, tie_B, attributes_BS, truth, sighted < BLIND)
+        return Draw(*self.encoder.tokenize(texts), said_B, video, audio, tie_B, attributes_BS, truth, blind < BLIND)
 
     def loss(self, drawn: Draw) -> tuple[Tensor, dict[str, float | Tensor]]:
         device = self.model.device
@@ -260,17 +260,14 @@ class StageTask(Task):
         joint = video is not None and audio is not None
         loss, shown = torch.zeros((), device=device), {}
         if "sketch" in self.stage.learns:
-            for name, stream in (("video", video), ("audio", audio)):
-                if stream is None or stream.state.layout_BNK is None:
-                    continue
-                state = stream.state
-                with autocast(device):
-                    tower = getattr(self.model, name)
-                    sketched = tower.sketch(state.layout_BNK, context, None if drawn.is_blind else state)
-                error, shown[f"{name} sketch"] = sketch_error(sketched, stream)
-                loss = loss + error
-                stream = stream._replace(state=replace(state, sketch_BNK=torch.cat(sketched, dim=-1).detach()))
-                video, audio = (stream, audio) if name == "video" else (video, stream)
+            streams = {"video": video, "audio": audio}
+            for name, stream in streams.items():
+                if stream is not None and stream.state.layout_BNK is not None:
+                    streams[name], error, shown[f"{name} sketch"] = self._sketched(
+                        name, stream, context, drawn.is_blind
+                    )
+                    loss = loss + error
+            video, audio = streams.values()
         if {*self.stage.learns} == {"sketch"}:
             return loss, shown
         with autocast(device), overheard(self.model.layers[len(self.model.layers) * 2 // 3 - 1]) as halfway:
@@ -307,6 +304,16 @@ class StageTask(Task):
             if (generated_BN.cpu() * truth.classes_BNK[..., 0]).any():  # else there is nothing to name
                 shown[f"{name} named"] = right
         return loss, shown
+
+    def _sketched(self, name: str, stream: OnPath, context: Context, is_blind: bool) -> tuple[OnPath, Tensor, Tensor]:
+        """A told stream with its sketch, which learns nothing from the tower that sees it; the sketch's loss, and the
+        squared error of its mean."""
+        state = stream.state
+        with autocast(self.model.device):
+            sketched = getattr(self.model, name).sketch(state.layout_BNK, context, None if is_blind else state)
+        error, mean_error = sketch_error(sketched, stream)
+        seen = replace(state, sketch_BNK=torch.cat(sketched, dim=-1).detach())
+        return stream._replace(state=seen), error, mean_error
 
     def _with_layouts(
         self,

@@ -27,6 +27,11 @@ def edges(x_BCTHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return x_BCTHW.diff(dim=2), x_BCTHW.diff(dim=3), x_BCTHW.diff(dim=4)
 
 
+def pixels(frames_BTHWC: Tensor) -> Tensor:
+    """Frames uint8 as a VAE sees them, float32 (B, 3, T, H, W) in [-1, 1]."""
+    return rearrange(frames_BTHWC, "b t h w c -> b c t h w").float() / 127.5 - 1
+
+
 class ClipPool:
     """Rendered clips kept in memory; a slice of them is replaced by fresh ones every so often.
 
@@ -63,7 +68,7 @@ class ClipPool:
 
     def clips(self, index: Tensor, subject_weight: float) -> tuple[Tensor, Tensor]:
         """Clips `index` for a codec, (B, 3, T, H, W) in [-1, 1], and what every pixel of them weighs, 1 on average."""
-        x_BCTHW = rearrange(self.clips_BTHWC[index], "b t h w c -> b c t h w").float() / 127.5 - 1
+        x_BCTHW = pixels(self.clips_BTHWC[index])
         weight_B1THW = 1 + (subject_weight - 1) * self.subjects_BTHW[index][:, None].float()
         return x_BCTHW, weight_B1THW / weight_B1THW.mean()
 
@@ -132,10 +137,11 @@ class VideoCodecTask(Task):
 
 
 def reconstruction_error(y_BCTHW: Tensor, x_BCTHW: Tensor, weight_B1THW: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """L1, twice the squared error and twice that of the edges, and numbers to log. y: for the pixels x."""
+    """L1, twice the squared error and twice the L1 of the edges; and numbers to log. y: decoded for the pixels x, both
+    in [-1, 1]. weight: of every pixel, 1 on average."""
     l1 = ((y_BCTHW - x_BCTHW).abs() * weight_B1THW).mean()
     mse = ((y_BCTHW - x_BCTHW).square() * weight_B1THW).mean()
-    pairs = zip(edges(y_BCTHW), edges(x_BCTHW), strict=True)
+    pairs = zip(edges(y_BCTHW), edges(x_BCTHW), strict=True)  # stills have none along time
     edge = sum(_weighted((a - b).abs(), weight_B1THW).mean() for a, b in pairs if a.numel()) / 3
     return l1 + 2 * mse + 2 * edge, {"l1": l1.item(), "psnr": psnr(y_BCTHW, x_BCTHW), "edge": edge.item()}
 
@@ -160,7 +166,7 @@ def set_latent_statistics(vae: PocketVideoVAE, clips_BTHWC: Tensor) -> None:
     """Per-channel mean and deviation of the latents of `clips`, kept in the config as diffusers does."""
     latents = []
     for part in clips_BTHWC.split(32):
-        x = rearrange(part, "b t h w c -> b c t h w").float().to(vae.device) / 127.5 - 1
+        x = pixels(part).to(vae.device)
         latents.append(rearrange(vae.encode(x).latent_dist.mode().float(), "b c f y x -> (b f y x) c"))
     z_NC = torch.cat(latents)
     vae.register_to_config(
