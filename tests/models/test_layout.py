@@ -18,6 +18,7 @@ from openreels.models.layout import (
     TOUCH,
     LayoutEmbedding,
     Waves,
+    as_seen,
     heard_layout,
     heard_numbers,
     layout_numbers,
@@ -25,6 +26,7 @@ from openreels.models.layout import (
     seen_layout,
     seen_numbers,
     shared_weights,
+    sounding,
     waved_numbers,
 )
 from openreels.types import VideoShape
@@ -168,3 +170,33 @@ def test_subjects_are_ordered_by_where_they_are_first_seen(subjects):
     assert found[0, : len(present), -1, 0].tolist() == pytest.approx(present)
     assert not found[0, len(present) :, :, THERE].any()
     assert_close(found.sum(1), told.sum(1))
+
+
+# --- plans of what was seen ------------------------------------------------------------------------------------------
+
+
+def test_a_subject_planned_where_one_was_seen_goes_exactly_there_and_remains_who_it_is():
+    planned = layout({"x": 0.22, "y": 0.0, "kind": 1}, {"x": -0.3, "y": 0.02, "kind": 2})
+    seen = layout({"x": -0.28, "y": 0.0, "radius": 0.2, "mouth": {1: 0.7}}, {"x": 0.2, "y": 0.01, "touch": {2: 1.0}})
+    found = as_seen(planned, seen)
+    geometry = slice(0, THERE)
+    assert torch.equal(found[0, 0, :, geometry], seen[0, 1, :, geometry])
+    assert torch.equal(found[0, 1, :, geometry], seen[0, 0, :, geometry])
+    assert found[0, :, 0, RADIUS].tolist() == pytest.approx([0.1, 0.2])
+    assert torch.equal(found[..., CLASSES:], planned[..., CLASSES:])
+
+
+def test_a_subject_that_goes_another_way_is_left_to_the_planner():
+    planned, seen = layout({"x": 0.2, "y": 0.0}), layout({"x": 0.2, "y": 0.0, "radius": 0.2})
+    planned[0, 0, 2, 0:4] = 0.65  # in the last frame of three; on average 0.15 away
+    assert torch.equal(as_seen(planned, seen), planned)
+
+
+def test_only_frames_in_which_it_was_seen_are_exact_and_what_was_heard_is_no_place():
+    planned, seen = layout({"x": 0.02, "y": 0.0}), layout({"x": 0.0, "y": 0.0})
+    seen[0, 0, 1:] = 0.0
+    found = as_seen(planned, seen)
+    assert found[0, 0, :, 0].tolist() == pytest.approx([0.0, 0.02, 0.02])
+    nobody = torch.zeros_like(seen)
+    assert torch.equal(as_seen(planned, nobody), planned)
+    assert torch.equal(as_seen(planned, sounding(seen)), planned)

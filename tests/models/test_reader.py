@@ -43,6 +43,20 @@ def test_it_goes_by_every_token_and_where_that_is(reader):
 
 
 @torch.no_grad()
+def test_where_something_is_is_looked_for_in_its_own_frame_and_the_next_ones(reader):
+    """In one layer; by a second one, the tokens of subjects have told each other."""
+    long = replace(SHAPE, frames=17, latent_frames=5)
+    seen = torch.randn(1, long.tokens, 4, generator=torch.Generator().manual_seed(3))
+    other = seen.clone()
+    other[0, 3 * 6] += 5.0  # in frame 3
+    changed = (reader(other, long) != reader(seen, long)).any(-1)
+    assert changed[0].tolist() == [[False, False, True, True, True]] * 2
+    torch.manual_seed(0)
+    deep = LayoutReader(4, 3, SORTS, frames=5, width=8, num_heads=2, num_layers=2).eval()
+    assert (deep(other, long) != deep(seen, long)).any(-1).all()
+
+
+@torch.no_grad()
 def test_layouts_are_as_long_as_the_clip(reader):
     still = replace(SHAPE, frames=1, latent_frames=1)
     assert reader(latents()[:, : still.tokens], still).shape == (2, 2, 1, layout_numbers(SORTS))

@@ -116,6 +116,6 @@ def test_a_sketch_sees_what_is_given_beside_each_token(sketch):
     torch.nn.init.normal_(sketch.enter_beside.weight)
     told, text = draw(2, 6, 6, seed=2), context()
     changed = lambda one, other: (one.mean_BNC != other.mean_BNC).any(-1)  # noqa: E731
-    blind, nothing = sketch(told, text), sketch(told, text, clip())
+    blind, nothing = sketch(told, text), sketch(told, text, beside(clip()))
     assert not changed(blind, nothing).any()
-    assert changed(sketch(told, text, clip({1: 1.0})), blind).tolist() == [[False, True] * 3] * 2
+    assert changed(sketch(told, text, beside(clip({1: 1.0}))), blind).tolist() == [[False, True] * 3] * 2

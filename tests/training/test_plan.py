@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from openreels.models.layout import heard_numbers, seen_numbers
 from openreels.models.planner import LayoutPlanner
-from openreels.models.sketch import likely_velocity
+from openreels.models.sketch import beside, likely_velocity
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
 from openreels.recipes.pocket import export, tiny_plan
 from openreels.recipes.pocket import plan as pocket_plan
@@ -208,7 +208,9 @@ def test_a_model_without_layouts_grows_an_entrance_and_trusts_its_sketch_by_half
     before = old(tiny.video(), tiny.audio(), tiny.context())
     told = model(video, audio, tiny.context())
     for tower, state, velocity, same in zip((model.video, model.audio), (video, audio), told, before, strict=True):
-        likely = likely_velocity(state.noisy_BNC, state.time_B, *tower.sketch(state.layout_BNK, tiny.context(), state))
+        likely = likely_velocity(
+            state.noisy_BNC, state.time_B, *tower.sketch(state.layout_BNK, tiny.context(), beside(state))
+        )
         assert_close(velocity, (same + likely) / 2)
     untold = [replace(each, layout_BNK=each.layout_BNK.index_fill(-1, LAST, 0.0)) for each in (video, audio)]
     for velocity, same in zip(model(*untold, tiny.context()), before, strict=True):

@@ -8,12 +8,22 @@ import torch
 from torch.testing import assert_close
 
 from openreels.flow.path import interpolate
-from openreels.models.layout import LAYOUT_PARTS
+from openreels.models.layout import CLASSES, LAYOUT_PARTS, THERE, X, Y
 from openreels.models.sketch import Sketched
 from openreels.recipes.pocket import tiny_plan
 from openreels.tasks.states import audio_state, video_state
+from openreels.training import stages
 from openreels.training.loop import step_generator
-from openreels.training.stages import OnPath, TimeSampling, flow_error, on_path, part_of, sketch_error, with_beginning
+from openreels.training.stages import (
+    OnPath,
+    TimeSampling,
+    flow_error,
+    on_path,
+    part_of,
+    sketch_error,
+    with_beginning,
+    worth_sketching,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STAGES = {stage.name: stage for stage in tiny_plan().stages}
@@ -250,16 +260,41 @@ def test_a_sketch_learns_what_told_tokens_hold_and_no_tower_runs(make_task):
 
 def test_a_sketch_is_judged_on_clean_latents_of_told_tokens(tiny):
     data, time_B = tiny.noise(2, 12, 4), torch.tensor([0.25, 0.9])
-    truth = on_path(video_state(tiny.VIDEO, 2), data, time_B, gen())
-    told = torch.zeros(2, 12, 3)
-    told[0, :3, -1] = 1.0
-    truth = truth._replace(state=replace(truth.state, layout_BNK=told))
-    mean = data + 100.0 * (told[..., -1:] == 0)  # what is not told does not count
+    assert_close(on_path(video_state(tiny.VIDEO, 2), data, time_B, gen()).data_BNC, data)
+    told_BN = torch.zeros(2, 12)
+    told_BN[0, :3] = 1.0
+    mean = data + 100.0 * (told_BN[..., None] == 0)  # what is not told does not count
     mean[0, 0] += 3.0
     variance = torch.full((2, 12, 1), 0.5)
-    loss, shown = sketch_error(Sketched(mean, variance), truth)
+    loss, shown = sketch_error(Sketched(mean, variance), data, told_BN)
     assert shown.item() == pytest.approx(9.0 / 3, rel=1e-4)
-    assert loss.item() == pytest.approx(3.0 + 0.1 * (torch.tensor(0.5).log().item() + 3.0 / 0.5), rel=1e-4)
+    assert loss.item() == pytest.approx(0.5**0.5 * (0.5 * torch.tensor(0.5).log().item() + 3.0), rel=1e-4)
+
+
+def test_a_sketch_looks_most_at_what_is_near_subjects_and_not_given(tiny):
+    state = video_state(tiny.VIDEO, 2)
+    told = torch.zeros(2, state.tokens, CLASSES + 6)
+    told[0, :4, THERE] = 1.0
+    told[0, 0, X] = told[0, 1, Y] = 3.0  # tokens away
+    mask = state.mask_BN1.clone()
+    mask[0, 3] = 1.0
+    worth = worth_sketching(replace(state, layout_BNK=told, mask_BN1=mask))
+    assert worth[0, :5].tolist() == pytest.approx([0.25, 0.25, 1.0, 0.02, 0.25]) and (worth[1] == 0.25).all()
+
+
+def test_where_the_sketch_learns_alone_it_learns_from_some_tokens_of_a_clip(make_task, monkeypatch):
+    monkeypatch.setattr(stages, "SKETCHED", 7)
+    task = make_task("sketch", batch=4)
+    seen = []
+    task.model.video.sketch.register_forward_pre_hook(lambda _, args: seen.append(args))
+    drawn = task.draw(0, step_generator(0, task.name, 0))
+    task.loss(drawn)
+    (told, _, beside_), index = seen[0], drawn.looked_at_BP
+    assert index.shape == told.shape[:2] == beside_.shape[:2] == (4, 7)
+    assert torch.equal(
+        told, torch.stack([all_[i] for all_, i in zip(drawn.video.state.layout_BNK, index, strict=True)])
+    )
+    assert make_task("joint").draw(0, gen()).looked_at_BP is None
 
 
 # --- naming ----------------------------------------------------------------------------------------------------------

@@ -40,6 +40,9 @@ __all__ = [
     "WAYS",
     "LayoutEmbedding",
     "Waves",
+    "X",
+    "Y",
+    "as_seen",
     "heard_layout",
     "heard_numbers",
     "layout_numbers",
@@ -51,6 +54,7 @@ __all__ = [
     "settled",
     "shared_weights",
     "sounding",
+    "subject_distance",
     "units",
     "waved_numbers",
 ]
@@ -62,6 +66,7 @@ X, Y, TURN, MOUTH, TOUCH = (
 WAYS = 2 * MOMENTS  # the numbers that are places, and to a token ways there
 THERE, RADIUS, CLASSES = 24, 25, 26
 FAR = 4.0  # tokens; whatever is further away is so far
+SAME_WAY = 0.12  # short sides: planned nearer than this to something seen, on average over the clip, is meant to be it
 PLACE = 5  # numbers that say which token of which canvas it is
 NEARBY = range(-8, 3)  # frames that an audio token hears of, from its own: what rings was struck before
 # Parts of a tower that only a model with layouts has.
@@ -112,6 +117,28 @@ def left_to_right(layout_BSFK: Tensor) -> Tensor:
     x_BS = layout_BSFK[..., :1].gather(2, first_BS11).flatten(1)
     order_BS = x_BS.where(there_BSF.any(-1), torch.inf).argsort(dim=1, stable=True)
     return layout_BSFK.gather(1, order_BS[..., None, None].expand_as(layout_BSFK))
+
+
+def as_seen(planned_BSFK: Tensor, seen_BSFK: Tensor) -> Tensor:
+    """Plans of a clip of which it was seen where things are: a subject that is planned to go where one was seen goes
+    there exactly, and turns, speaks and touches as that one does.
+
+    A planner cannot copy to the pixel, and need not: half a token beside the clip that is edited, what is drawn by a
+    layout and what is taken from that clip would be two pictures in one. What was heard (it has no size) is no matter
+    of places, and left to the planner.
+    """
+    there_BSF, seen_BRF = planned_BSFK[..., THERE] > 0.5, (seen_BSFK[..., THERE] > 0.5) & (seen_BSFK[..., RADIUS] > 0)
+    both_BSRF = there_BSF[:, :, None] & seen_BRF[:, None]
+    away_BSRFM = torch.hypot(*(planned_BSFK[:, :, None, :, part] - seen_BSFK[:, None, :, :, part] for part in (X, Y)))
+    count_BSR = both_BSRF.sum(-1)
+    away_BSR = (away_BSRFM.mean(-1) * both_BSRF).sum(-1) / count_BSR
+    away_BS, nearest_BS = away_BSR.where(count_BSR > 0, torch.inf).min(2)
+    theirs_BSFK = seen_BSFK.gather(1, nearest_BS[..., None, None].expand(-1, -1, *seen_BSFK.shape[2:]))
+    meant_BSF = both_BSRF.gather(2, nearest_BS[..., None, None].expand(-1, -1, 1, both_BSRF.shape[-1])).squeeze(2)
+    meant_BSF = meant_BSF & (away_BS < SAME_WAY)[..., None]
+    same_BSFK = meant_BSF[..., None].expand_as(planned_BSFK).clone()
+    same_BSFK[..., THERE], same_BSFK[..., CLASSES:] = False, False  # who it is remains the planner's
+    return torch.where(same_BSFK, theirs_BSFK.to(planned_BSFK.dtype), planned_BSFK)
 
 
 def sounding(layout_BSFK: Tensor) -> Tensor:
@@ -169,6 +196,13 @@ def seen_layout(layout_BSFK: Tensor, shape: VideoShape) -> Tensor:
     told_BFYXK = told_BFYXK * (told_BFYXK[..., THERE, None] > 0.5)
     place_BFYXK = places(shape, layout_BSFK.device).expand(len(layout_BSFK), -1, -1, -1, -1)
     return _marked(torch.cat([told_BFYXK, place_BFYXK], dim=-1).flatten(1, 3))
+
+
+def subject_distance(told_BNK: Tensor) -> Tensor:
+    """How far every video token's middle is from that of the subject it is told of, (B, N), tokens; infinite where
+    nobody is."""
+    away_BN = torch.hypot(told_BNK[..., X].mean(-1), told_BNK[..., Y].mean(-1))
+    return away_BN.where(told_BNK[..., THERE] > 0.5, torch.inf)
 
 
 def places(shape: VideoShape, device: torch.device | None = None) -> Tensor:

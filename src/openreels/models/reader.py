@@ -4,7 +4,7 @@ The way back from a layout: what a planner must know of the pictures and clips t
 bounces as it did, a subject is the one of its portrait) is in their layouts. Supervised, for the world knows them.
 
 Legend: B batch, S subjects, F latent frames, K numbers of a layout, N video tokens, A audio tokens, C channels, D
-width.
+width, Q tokens of subjects and of the picture.
 """
 
 from __future__ import annotations
@@ -35,11 +35,16 @@ __all__ = ["LayoutReader"]
 
 EAR_WIDTH = 32
 TIME_OCTAVES = 6  # of latent frames: waves of 2 to 64
+REACH = 1  # latent frames on either side of its own that a token sees
 
 
 class LayoutReader(ModelMixin, ConfigMixin):
     """Latents (B, N, C) -> layouts (B, S, F, K): a transformer over their tokens, and one token for each subject in
     each latent frame, which leaves as its numbers there. Of sounds, a few convolutions hear mouths and touches.
+
+    Where something is in a frame is to be seen in that frame and the next ones: tokens see no further, but for those of
+    subjects, which agree with each other who they are. (Where all saw all, clips were read three times less exactly
+    than stills; docs/log.md.)
 
     channels, sound_channels: C of the two streams. classes: how many there are of every sort. subjects, frames: at most
     so many are read, latent ones.
@@ -91,7 +96,8 @@ class LayoutReader(ModelMixin, ConfigMixin):
         seen_BNK = torch.cat([latents_BNC, where_NK.expand(len(latents_BNC), -1, -1)], dim=-1)
         asked_ND = (self.embed_subject[:, None] + self.embed_frame(time_FW.to(self.dtype))).flatten(0, 1)
         x = torch.cat([asked_ND.expand(len(seen_BNK), -1, -1), self.embed(seen_BNK.to(self.dtype))], dim=1)
-        return self.leave(self.layers(x)[:, : len(asked_ND)]).unflatten(1, (-1, frames))
+        hidden_QQ = _hidden(len(self.embed_subject), frames, len(where_NK) // frames, x.device)
+        return self.leave(self.layers(x, hidden_QQ)[:, : len(asked_ND)]).unflatten(1, (-1, frames))
 
     def forward_sound(self, latents_BAC: Tensor, frames: int) -> Tensor:
         """Opening of a mouth, and touch, that are heard at the moments of so many latent frames, (B, F, 2 moments)."""
@@ -131,6 +137,16 @@ class LayoutReader(ModelMixin, ConfigMixin):
         layout_BSFK = self.nobody(len(heard_BFM), frames)
         layout_BSFK[:, 0, :, MOUTH.start : TOUCH.stop], layout_BSFK[:, 0, :, THERE] = heard_BFM, 1.0
         return layout_BSFK
+
+
+def _hidden(subjects: int, frames: int, each: int, device: torch.device) -> Tensor:
+    """(Q, Q), True where the token of a row does not see that of a column. First the tokens of subjects, subject by
+    subject, then so many of each frame's picture."""
+    frame_F = torch.arange(frames, device=device)
+    frame_Q = torch.cat([frame_F.repeat(subjects), frame_F.repeat_interleave(each)])
+    hidden_QQ = (frame_Q[:, None] - frame_Q).abs() > REACH
+    hidden_QQ[: subjects * frames, : subjects * frames] = False
+    return hidden_QQ
 
 
 def _time_waves(time_N: Tensor) -> Tensor:

@@ -133,11 +133,12 @@ class Sketch(nn.Module):
         self.layers = nn.Sequential(*(GatedLayer(width, width + width // 4) for _ in range(layers)))
         self.leave = nn.Linear(width, channels + 1)
 
-    def forward(self, layout_BNK: Tensor, context: Context, given: StreamState | None = None) -> Sketched:
-        """given: the state whose tokens these are; None: nothing is seen of what is given in it."""
+    def forward(self, layout_BNK: Tensor, context: Context, beside_BNK: Tensor | None = None) -> Sketched:
+        """beside_BNK: what is given at the tokens' places (`beside`); None: nothing is seen of it. Any of a clip's
+        tokens may be left out."""
         told_BNK = self.waves(layout_BNK[..., :-1]).to(self.enter.weight.dtype)
         x_BND = self.enter(told_BNK) + self.enter_text(told_BNK, context)
-        if given is not None:
-            x_BND = x_BND + self.enter_beside(beside(given).to(x_BND.dtype))
+        if beside_BNK is not None:
+            x_BND = x_BND + self.enter_beside(beside_BNK.to(x_BND.dtype))
         out = self.leave(self.layers(x_BND)).float()
         return Sketched(out[..., :-1], out[..., -1:].clamp(-6.0, 2.0).exp())

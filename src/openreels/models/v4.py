@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from openreels.models.blocks import DualStreamBlock, SingleStreamBlock, StreamInputs
 from openreels.models.context import ContextSources, TextRefiner, two_layers
 from openreels.models.layout import LayoutEmbedding, heard_numbers, seen_numbers, waved_numbers
-from openreels.models.sketch import Sketch, likely_velocity
+from openreels.models.sketch import Sketch, beside, likely_velocity
 from openreels.nn.attention import CrossAttention, TimeDistanceBias, key_mask_bias
 from openreels.nn.linear import ZeroLinear
 from openreels.nn.modulation import AdaptiveNorm, NumberEmbedding, TimeEmbedding, per_token
@@ -105,7 +105,8 @@ class Tower(nn.Module):
             return state
         if self.sketch is None:
             raise ValueError("the state holds a layout, for which this model has no entrance")
-        return replace(state, sketch_BNK=torch.cat(self.sketch(state.layout_BNK, context, state), dim=-1))
+        sketched = self.sketch(state.layout_BNK, context, beside(state))
+        return replace(state, sketch_BNK=torch.cat(sketched, dim=-1))
 
     def tokens(self, state: StreamState) -> Tensor:
         """(B, R + N, D): references, then the tokens to generate."""

@@ -26,7 +26,7 @@ from openreels.flow.schedule import Schedule
 from openreels.media import Clip
 from openreels.media.timing import samples_for
 from openreels.models.evidence import Evidence
-from openreels.models.layout import heard_layout, seen_layout
+from openreels.models.layout import as_seen, heard_layout, seen_layout
 from openreels.models.planner import LayoutPlanner
 from openreels.models.reader import LayoutReader
 from openreels.models.v4 import SkyReelsV4Transformer
@@ -284,6 +284,8 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
             followed=len(followed),
             evidence=Evidence(self.transformer, video, audio, shape, prompts[0]) or None,
         )
+        for seen_BSFK in followed:
+            layout_BSFK = as_seen(layout_BSFK, seen_BSFK)
         device = video.noisy_BNC.device
         video = replace(video, layout_BNK=seen_layout(layout_BSFK, shape).to(device))
         if audio is not None:

@@ -61,7 +61,7 @@ def _clips(batch_scale: float = 1.0) -> list[Share]:
     size = lambda batch: max(1, round(batch * batch_scale))  # noqa: E731
     return [
         Share(Bucket(17), 0.35, size(40), 24),
-        Share(Bucket(33), 0.45, size(24), 32),
+        Share(Bucket(33), 0.45, size(24), 48),
         Share(Bucket(65), 0.05, size(12), 3),
         *_other_aspects(33, 0.15, size(16), 1),
     ]
@@ -77,13 +77,22 @@ def _with_stills(clips: list[Share], weight: float = 0.3) -> list[Share]:
 
 
 # Row of the task table -> how often its cases are drawn, relative to the others; 1 where nothing is said. More for
-# what has more to learn: several pictures to tell apart, a camera that changes every pixel.
+# what has more to learn: several pictures to tell apart, a style or a camera that changes every pixel, sounds that are
+# heard in no other row.
 ROW_WEIGHTS = {
+    "t2a-music": 2.0,
+    "t2a-singing": 12.0,
     "references-1": 2.0,
     "references-2": 1.5,
     "first-frame": 2.0,
     "extension": 2.0,
-    "camera": 1.5,
+    "style": 5.0,
+    "tone": 3.0,
+    "camera": 3.0,
+    "repattern": 2.0,
+    "weather": 2.0,
+    "night": 2.0,
+    "music-reference": 2.0,
     "speakers": 1.5,
     "sound-to-speech": 2.0,
     "sound-to-impacts": 2.0,
@@ -96,12 +105,14 @@ STILL_TOKENS, SOUNDS_A_STEP, LARGEST = 16, 64, 40
 PLAIN_ROWS = ("t2av", "t2i")  # the other shares of a stage are these
 
 
-def _cases(streams: tuple[str, ...], weight: float, frames: int = 33, shards: int = CASES_33) -> list[Share]:
+def _cases(
+    streams: tuple[str, ...], weight: float, frames: int = 33, shards: int = CASES_33, batch_scale: int = 1
+) -> list[Share]:
     """Cases of every row that has something of the streams to learn in so many frames."""
     rows = [row for row in ROWS.values() if row.name not in PLAIN_ROWS and _teaches(row, streams, frames)]
     weights = [ROW_WEIGHTS.get(row.name, 1.0) for row in rows]
     return [
-        Share(Bucket(frames, row=row.name), weight * own / sum(weights), _case_batch(row, frames), shards)
+        Share(Bucket(frames, row=row.name), weight * own / sum(weights), _case_batch(row, frames) * batch_scale, shards)
         for row, own in zip(rows, weights, strict=True)
     ]
 
@@ -166,10 +177,10 @@ def plan() -> TrainingPlan:
         learns=("sketch",),
         starts_from={},
         shares=[
-            *_scaled(_with_stills(_clips(2.0)), 0.45),
-            *_cases(("video",), 0.15, frames=1, shards=CASES_1),
-            *_cases(("video",), 0.1, frames=5, shards=CASES_5),
-            *(share for share in _cases(("video", "audio"), 0.3) if "video" in share.bucket.streams),
+            *_scaled(_with_stills(_clips(3.0), 0.15), 0.5),
+            *_cases(("video",), 0.1, frames=1, shards=CASES_1, batch_scale=3),
+            *_cases(("video",), 0.1, frames=5, shards=CASES_5, batch_scale=3),
+            *(share for share in _cases(("video", "audio"), 0.3, batch_scale=3) if "video" in share.bucket.streams),
         ],
         minutes_share=0.06,
         text_dropout=0.0,

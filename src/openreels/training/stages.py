@@ -4,7 +4,7 @@ images -> video, and sound alone beside them; then the audio tower learns to fol
 audio); then both together. Every loss is the squared error of the velocity on the straight path (paper, training
 objective).
 
-Legend: B batch, N video tokens, A audio tokens, C channels, L text tokens.
+Legend: B batch, N video tokens, A audio tokens, C channels, L text tokens, P tokens that are looked at.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from openreels.encoders.text import TextEncoder
 from openreels.flow.path import interpolate, velocity
-from openreels.models.layout import LAYOUT_PARTS, heard_layout, seen_layout
-from openreels.models.sketch import Sketched
+from openreels.models.layout import LAYOUT_PARTS, heard_layout, seen_layout, subject_distance
+from openreels.models.sketch import Sketched, beside
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.nn.precision import autocast
 from openreels.training.latents import Bucket, LatentSet
@@ -33,6 +33,9 @@ __all__ = ["Share", "Stage", "StageTask", "TimeSampling"]
 
 LENGTHS = 4  # classes of caption length
 BLIND = 0.15  # share of steps in which sketches do not see what is given
+# Where the sketch learns alone: tokens of a clip that it learns from, and how often one is taken that is far from any
+# subject (tokens), or given already, beside others. What is near is harder to draw, and what clips are about.
+SKETCHED, FAR, SELDOM, HARDLY_EVER = 64, 2.0, 0.25, 0.02
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,11 @@ class OnPath(NamedTuple):
     state: StreamState
     target_BNC: Tensor
 
+    @property
+    def data_BNC(self) -> Tensor:
+        """Where the path ends."""
+        return self.state.noisy_BNC.float() + (1 - self.state.time_B)[:, None, None] * self.target_BNC
+
     def to(self, device: torch.device) -> OnPath:
         return OnPath(self.state.to(device), self.target_BNC.to(device))
 
@@ -139,7 +147,8 @@ class Draw(NamedTuple):
     tokens_BL, mask_BL: of the captions. said_B: whether a caption was left standing. tie_B: 1 = the streams see each
     other. attributes_BS: what the scenes show, where the text encoder learns too. truth: what the tokens of the streams
     hold, where that is to be said. is_blind: whether sketches go by layouts and prompts alone, as they must where they
-    say how well a layout explains what is given (`models/evidence.py`).
+    say how well a layout explains what is given (`models/evidence.py`). looked_at_BP: the video tokens that a sketch
+    learns from; None: all.
     """
 
     tokens_BL: Tensor
@@ -151,6 +160,7 @@ class Draw(NamedTuple):
     attributes_BS: Tensor | None
     truth: dict[str, TokenTruth]
     is_blind: bool
+    looked_at_BP: Tensor | None
 
 
 def part_of(name: str) -> str:
@@ -181,6 +191,7 @@ class StageTask(Task):
             self.modules["encoder"] = encoder.model
         if self.heads is not None:
             self.modules["heads"] = self.heads
+        self.is_sketching = {*stage.learns} == {"sketch"}
         self.named = tuple(name for name in ("video", "audio") if stage.naming and name in stage.learns)
         width = model.config.num_heads * sum(model.config.rope_axis_dims)
         self.modules |= {f"{name}_names": TokenHeads(width, name).to(model.device) for name in self.named}
@@ -249,7 +260,11 @@ class StageTask(Task):
             for name in self.named
             if name in streams
         }
-        return Draw(*self.encoder.tokenize(texts), said_B, video, audio, tie_B, attributes_BS, truth, blind < BLIND)
+        looked_at_BP = None
+        if self.is_sketching and is_told and video is not None and video.state.tokens > SKETCHED:
+            looked_at_BP = worth_sketching(video.state).multinomial(SKETCHED, generator=generator)
+        captions = self.encoder.tokenize(texts)
+        return Draw(*captions, said_B, video, audio, tie_B, attributes_BS, truth, blind < BLIND, looked_at_BP)
 
     def loss(self, drawn: Draw) -> tuple[Tensor, dict[str, float | Tensor]]:
         device = self.model.device
@@ -263,12 +278,13 @@ class StageTask(Task):
             streams = {"video": video, "audio": audio}
             for name, stream in streams.items():
                 if stream is not None and stream.state.layout_BNK is not None:
+                    looked_at_BP = drawn.looked_at_BP if name == "video" else None
                     streams[name], error, shown[f"{name} sketch"] = self._sketched(
-                        name, stream, context, drawn.is_blind
+                        name, stream, context, drawn.is_blind, looked_at_BP
                     )
                     loss = loss + error
             video, audio = streams.values()
-        if {*self.stage.learns} == {"sketch"}:
+        if self.is_sketching:
             return loss, shown
         with autocast(device), overheard(self.model.layers[len(self.model.layers) * 2 // 3 - 1]) as halfway:
             video_v, audio_v = self.model(
@@ -305,15 +321,23 @@ class StageTask(Task):
                 shown[f"{name} named"] = right
         return loss, shown
 
-    def _sketched(self, name: str, stream: OnPath, context: Context, is_blind: bool) -> tuple[OnPath, Tensor, Tensor]:
-        """A told stream with its sketch, which learns nothing from the tower that sees it; the sketch's loss, and the
-        squared error of its mean."""
+    def _sketched(
+        self, name: str, stream: OnPath, context: Context, is_blind: bool, looked_at_BP: Tensor | None
+    ) -> tuple[OnPath, Tensor, Tensor]:
+        """A told stream with its sketch, which learns nothing from the tower that sees it (as it was, where some tokens
+        alone are looked at); the sketch's loss, and the squared error of its mean."""
         state = stream.state
+        parts = [state.layout_BNK, beside(state), stream.data_BNC]
+        if looked_at_BP is not None:
+            index_BP1 = looked_at_BP.to(state.layout_BNK.device)[..., None]
+            parts = [part.gather(1, index_BP1.expand(-1, -1, part.shape[-1])) for part in parts]
+        told_BPK, beside_BPK, data_BPC = parts
         with autocast(self.model.device):
-            sketched = getattr(self.model, name).sketch(state.layout_BNK, context, None if is_blind else state)
-        error, mean_error = sketch_error(sketched, stream)
-        seen = replace(state, sketch_BNK=torch.cat(sketched, dim=-1).detach())
-        return stream._replace(state=seen), error, mean_error
+            sketched = getattr(self.model, name).sketch(told_BPK, context, None if is_blind else beside_BPK)
+        error, mean_error = sketch_error(sketched, data_BPC, told_BPK[..., -1])
+        if looked_at_BP is None:
+            stream = stream._replace(state=replace(state, sketch_BNK=torch.cat(sketched, dim=-1).detach()))
+        return stream, error, mean_error
 
     def _with_layouts(
         self,
@@ -392,17 +416,25 @@ def flow_error(predicted: Tensor, truth: OnPath) -> Tensor:
     return (error_BN * generated_BN).sum() / generated_BN.sum().clamp(min=1)
 
 
-def sketch_error(sketched: Sketched, truth: OnPath) -> tuple[Tensor, Tensor]:
-    """Of the tokens that are told: squared error of the mean plus the likelihood of the variance; and the former."""
-    state = truth.state
-    data_BNC = state.noisy_BNC.float() + (1 - state.time_B)[:, None, None] * truth.target_BNC
-    told_BN = state.layout_BNK[..., -1]
+def worth_sketching(state: StreamState) -> Tensor:
+    """(B, N): how much there is to learn from drawing each token of a told video, relative to the others."""
+    is_near_BN = subject_distance(state.layout_BNK) < FAR
+    weight_BN = torch.where(is_near_BN, 1.0, SELDOM)
+    return weight_BN.masked_fill(state.mask_BN1[..., 0] >= 1, HARDLY_EVER)
+
+
+def sketch_error(sketched: Sketched, data_BNC: Tensor, told_BN: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the tokens that are told: how unlikely the data are by the sketch, and the squared error of its mean.
+
+    Each token's log-likelihood counts by the root of its variance (Seitzer et al., "On the Pitfalls of Heteroscedastic
+    Uncertainty Estimation", 2022): with squared errors alone, what nobody can know of a background is learnt by heart;
+    with plain likelihoods, nothing but copies counts.
+    """
     count = told_BN.sum().clamp(min=1)
     error_BN = (sketched.mean_BNC - data_BNC).square().mean(-1)
     variance_BN = sketched.variance_BN1.squeeze(-1)
-    unlikely_BN = variance_BN.log() + error_BN.detach() / variance_BN
-    mean_error = (error_BN * told_BN).sum() / count
-    return mean_error + 0.1 * (unlikely_BN * told_BN).sum() / count, mean_error.detach()
+    unlikely_BN = 0.5 * (variance_BN.log() + error_BN / variance_BN) * variance_BN.detach().sqrt()
+    return (unlikely_BN * told_BN).sum() / count, ((error_BN * told_BN).sum() / count).detach()
 
 
 def generated(state: StreamState) -> Tensor:
