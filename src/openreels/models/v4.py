@@ -70,10 +70,12 @@ class Tower(nn.Module):
         sketch_width: int = 0,
         sketch_temperature: float = 1.0,
         sketch_trust: float = 0.0,
+        sketch_doubt: float | None = None,
     ):
         super().__init__()
         self.given, self.gaussian_skip, self.clean_given = given, gaussian_skip, clean_given
         self.sketch_temperature, self.sketch_trust = sketch_temperature, sketch_trust
+        self.sketch_doubt = float("inf") if sketch_doubt is None else sketch_doubt
         self.embed = nn.Linear(2 * channels + 1 if given else channels, dim)
         self.embed_layout = self.sketch = None
         if layout_classes is not None:
@@ -180,7 +182,10 @@ class Tower(nn.Module):
             mean_BNC, variance_BN1 = state.sketch_BNK[..., :-1], state.sketch_BNK[..., -1:]
             trust_BNC = self.trust_sketch(hidden_states).float()
             if not self.training:
-                trust_BNC, variance_BN1 = trust_BNC + self.sketch_trust, variance_BN1 * self.sketch_temperature
+                # What a sketch cannot know (the place that a picture shows) is for the tower to find.
+                is_sure_BN1 = variance_BN1 < self.sketch_doubt
+                trust_BNC = trust_BNC + self.sketch_trust * is_sure_BN1
+                variance_BN1 = torch.where(is_sure_BN1, variance_BN1 * self.sketch_temperature, variance_BN1)
             trust_BNC = torch.sigmoid(trust_BNC) * state.layout_BNK[..., -1:]
             likely_BNC = likely_velocity(state.noisy_BNC, state.time_B, mean_BNC, variance_BN1)
             out = out + trust_BNC * (likely_BNC - out)
@@ -251,6 +256,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
     sketch_temperature, sketch_trust: in eval mode, by what the variance of sketches is multiplied, and what is added to
     the logits of the trust in them. Below 1 and above 0 what is drawn stays nearer to them: tokens do not agree on how
     they differ from their sketches, so outlines that go through several of them would wobble (docs/log.md).
+    sketch_doubt: the variance from which on both are left out, for such a sketch does not know; None: they never are.
     gaussian_skip: predict the residual of the best linear guess (for models trained from scratch).
     clean_given: tokens that are given entirely show their latents in V too, without noise, and keep them. Open models
     show noise there (False); a small one has more to learn that way (docs/log.md).
@@ -291,6 +297,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         sketch_width: int = 256,
         sketch_temperature: float = 1.0,
         sketch_trust: float = 0.0,
+        sketch_doubt: float | None = None,
     ):
         super().__init__()
         dim = num_heads * sum(rope_axis_dims)
@@ -304,6 +311,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
             "layout_classes": layout_classes,
             "sketch_temperature": sketch_temperature,
             "sketch_trust": sketch_trust,
+            "sketch_doubt": sketch_doubt,
         }
         self.video = Tower(
             video_channels,

@@ -46,6 +46,7 @@ def transformer(video_channels: int = 32, audio_channels: int = 20, text_dim: in
         layout_classes=LAYOUT_CLASSES,
         sketch_temperature=0.05,
         sketch_trust=2.0,
+        sketch_doubt=0.2,
     )
 
 
