@@ -12,8 +12,8 @@ middle (short sides of the picture, from its middle, y down), cosine and sine of
 (0..1), whether it touches something (0..1). Then whether it is there (0 or 1), its radius (short sides), and its
 classes (one 1 each): what kind of thing, which colour.
 
-Legend: B batch, S subjects, F latent frames, M moments of one, Y X rows and columns, K numbers, W waves, N video
-tokens, A audio tokens, O frames around one, T frames, D width.
+Legend: B batch, S subjects, R subjects that were seen, F latent frames, M moments of one, Y X rows and columns, K
+numbers, W waves, N video tokens, A audio tokens, O frames around one, T frames, D width.
 """
 
 from __future__ import annotations

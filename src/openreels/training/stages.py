@@ -428,7 +428,7 @@ def sketch_error(sketched: Sketched, data_BNC: Tensor, told_BN: Tensor) -> tuple
 
     Each token's log-likelihood counts by the root of its variance (Seitzer et al., "On the Pitfalls of Heteroscedastic
     Uncertainty Estimation", 2022): with squared errors alone, what nobody can know of a background is learnt by heart;
-    with plain likelihoods, nothing but copies counts.
+    with plain likelihoods, little but copies would count.
     """
     count = told_BN.sum().clamp(min=1)
     error_BN = (sketched.mean_BNC - data_BNC).square().mean(-1)
