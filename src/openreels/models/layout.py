@@ -120,8 +120,8 @@ def left_to_right(layout_BSFK: Tensor) -> Tensor:
 
 
 def as_seen(planned_BSFK: Tensor, seen_BSFK: Tensor) -> Tensor:
-    """Plans of a clip of which it was seen where things are: a subject that is planned to go where one was seen goes
-    there exactly, and turns, speaks and touches as that one does.
+    """Plans (B, S, F, K) of a clip of which it was seen where things are, (B, R, F, K): a subject that is planned to go
+    where one was seen goes there exactly, and turns, speaks and touches as that one does. The same shape again.
 
     A planner cannot copy to the pixel, and need not: half a token beside the clip that is edited, what is drawn by a
     layout and what is taken from that clip would be two pictures in one. What was heard (it has no size) is no matter

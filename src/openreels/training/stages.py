@@ -33,9 +33,11 @@ __all__ = ["Share", "Stage", "StageTask", "TimeSampling"]
 
 LENGTHS = 4  # classes of caption length
 BLIND = 0.15  # share of steps in which sketches do not see what is given
-# Where the sketch learns alone: tokens of a clip that it learns from, and how often one is taken that is far from any
-# subject (tokens), or given already, beside others. What is near is harder to draw, and what clips are about.
-SKETCHED, FAR, SELDOM, HARDLY_EVER = 64, 2.0, 0.25, 0.02
+# Where the sketch learns alone, it learns from some tokens of a clip: what is near a subject is harder to draw, and
+# what clips are about.
+SKETCHED = 64  # tokens of a clip
+NEAR = 2.0  # tokens from a subject's middle
+FAR_WORTH, GIVEN_WORTH = 0.25, 0.02  # how often a token is taken that is not near, or given already; a near one: 1
 
 
 @dataclass(frozen=True)
@@ -418,9 +420,9 @@ def flow_error(predicted: Tensor, truth: OnPath) -> Tensor:
 
 def worth_sketching(state: StreamState) -> Tensor:
     """(B, N): how much there is to learn from drawing each token of a told video, relative to the others."""
-    is_near_BN = subject_distance(state.layout_BNK) < FAR
-    weight_BN = torch.where(is_near_BN, 1.0, SELDOM)
-    return weight_BN.masked_fill(state.mask_BN1[..., 0] >= 1, HARDLY_EVER)
+    is_near_BN = subject_distance(state.layout_BNK) < NEAR
+    worth_BN = torch.where(is_near_BN, 1.0, FAR_WORTH)
+    return worth_BN.masked_fill(state.mask_BN1[..., 0] >= 1, GIVEN_WORTH)
 
 
 def sketch_error(sketched: Sketched, data_BNC: Tensor, told_BN: Tensor) -> tuple[Tensor, Tensor]:
