@@ -18,10 +18,12 @@ from torch import Tensor
 from openreels.codecs.audio import MMAudioCodec, PocketAudioCodec, PocketAudioVAE
 from openreels.codecs.mel import MelSpec, band_edges, log_mel, magnitude, mel_filters
 from openreels.codecs.vocoder import PocketVocoder, VocoderParts, soft_limit, white_noise
+from openreels.evaluation.melodies import manner_of_voice
 from openreels.training.audio_codec import (
     AudioCodecRecipe,
     SoundPool,
     build_pool,
+    render_world,
     tone_frequencies,
     train_audio_codec,
     train_vae,
@@ -346,3 +348,17 @@ def test_trained_folder_is_a_codec_and_is_not_trained_twice(pool, tmp_path):
     np.save(tmp_path / "pool.npy", np.array(pool.clips))
     again = train_audio_codec(tmp_path, minutes=1, recipe=TINY, render=never)
     assert torch.equal(again.encode(audio_BS), latents_BNC)
+
+    onward = train_audio_codec(tmp_path, minutes=1, recipe=TINY, render=never, go_on=True, steps=2)
+    assert torch.equal(onward.encode(audio_BS), latents_BNC)  # latents that are kept stay right
+    assert not same_weights(onward.vae.decoder, again.vae.decoder)
+    assert not same_weights(onward.vocoder, again.vocoder)
+    read = PocketAudioCodec.from_pretrained(tmp_path)
+    assert same_weights(read.vae, onward.vae) and same_weights(read.vocoder, onward.vocoder)
+
+
+def test_the_pool_holds_what_plain_scenes_never_sound_like():
+    sounds = render_world([1, 4, 8, 12])
+    assert sounds.shape == (4, 32_000) and (sounds.abs().amax(1) > 0.01).all()
+    manners = [manner_of_voice(sound.numpy()) for sound in sounds]
+    assert manners[2] == "sung" and "sung" not in (manners[0], manners[1])

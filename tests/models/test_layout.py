@@ -13,11 +13,13 @@ from openreels.models.layout import (
     CLASSES,
     MOUTH,
     NEARBY,
+    PLACE,
     RADIUS,
     THERE,
     TOUCH,
     LayoutEmbedding,
     Waves,
+    as_long,
     as_seen,
     heard_layout,
     heard_numbers,
@@ -27,6 +29,7 @@ from openreels.models.layout import (
     seen_numbers,
     shared_weights,
     sounding,
+    turned_numbers,
     waved_numbers,
 )
 from openreels.types import VideoShape
@@ -72,22 +75,40 @@ def test_every_token_is_told_the_way_to_the_subject(x, y, size):
             assert_close(told[0, 0, row, column, [0, 4]], expected, atol=1e-4, rtol=1e-4)
             shares = [2 * 16 * (column + 0.5) / width - 1, 2 * 16 * (row + 0.5) / height - 1]
             place = [*shares, width / 64, height / 64, 1.0]
-            assert_close(told[0, 0, row, column, first:-1], torch.tensor(place))
-    assert not told[0, 1:, ..., -2].any()  # only the first frame is the first
+            assert_close(told[0, 0, row, column, first : first + PLACE], torch.tensor(place))
+    assert not told[0, 1:, ..., first + PLACE - 1].any()  # only the first frame is the first
+    assert not told[..., first + PLACE : -1].any()  # there is nobody else
 
 
 def test_waves_are_of_ways_and_of_places_in_the_canvas():
     told = torch.randn(2, 3, seen_numbers(SORTS), generator=torch.Generator().manual_seed(0))
     waves = Waves(told.shape[-1], waved_numbers(SORTS), octaves=2)
     found = waves(told)
-    assert found.shape[-1] == waves.out_features == told.shape[-1] + 2 * 2 * 10
+    assert found.shape[-1] == waves.out_features == told.shape[-1] + 2 * 2 * 18
     assert torch.equal(found[..., : told.shape[-1]], told)
     first = layout_numbers(SORTS)
-    chosen = told[..., [0, 1, 2, 3, 4, 5, 6, 7, first, first + 1]]
+    second = first + PLACE
+    chosen = told[..., [*range(8), first, first + 1, *range(second, second + 8)]]
     expected = [(torch.pi * chosen).sin(), (torch.pi * chosen).cos()]
     expected += [(2 * torch.pi * chosen).sin(), (2 * torch.pi * chosen).cos()]
     assert_close(found[..., told.shape[-1] :], torch.cat(expected, -1))
     assert Waves(5)(told[..., :5]).shape[-1] == 5
+
+
+def test_turns_are_told_several_times_over():
+    """A star that is turned by a fifth looks the same: so do cosine and sine of five times its turn."""
+    angle = torch.tensor([0.3, 1.0, -2.0, 0.3 + 2 * torch.pi / 5])
+    told = torch.zeros(1, 4, seen_numbers(SORTS))
+    turned = turned_numbers(SORTS)
+    told[..., turned[:4]], told[..., turned[4:8]] = angle.cos()[:, None], angle.sin()[:, None]
+    waves = Waves(told.shape[-1], turned=turned, harmonics=6)
+    found = waves(told)
+    assert found.shape[-1] == waves.out_features == told.shape[-1] + 5 * len(turned)
+    for again, part in zip(range(2, 7), found[0, :, told.shape[-1] :].split(len(turned), -1), strict=True):
+        cosine, no_cosine, sine, no_sine = part.split(4, -1)
+        assert_close(cosine, (again * angle).cos()[:, None].expand(-1, 4))
+        assert_close(sine, (again * angle).sin()[:, None].expand(-1, 4))
+        assert not no_cosine.any() and not no_sine.any()  # of the second subject, who is not there
 
 
 def test_the_nearest_edge_decides_who_a_token_is_told_of():
@@ -95,6 +116,17 @@ def test_the_nearest_edge_decides_who_a_token_is_told_of():
     told = seen_layout(layout(small, large), SHAPE).view(3, 4, 4, -1)[0]
     assert told[1, :, CLASSES + 1].tolist() == [1, 0, 0, 0]
     assert told[1, :, CLASSES + 2].tolist() == [0, 1, 1, 1]
+    second = layout_numbers(SORTS) + PLACE  # where the next one's numbers begin
+    assert told[1, :, second + CLASSES + 1].tolist() == [0, 1, 1, 1]
+    assert told[1, :, second + CLASSES + 2].tolist() == [1, 0, 0, 0]
+    assert_close(told[1, 0, second : second + 1], torch.tensor([0.3 + 0.375]) * 4)
+
+
+def test_clips_as_long_as_the_plan_are_told_from_pictures_and_others():
+    still, short, whole = (torch.zeros(1, 2, frames, 4) for frames in (1, 3, 9))
+    assert as_long([still, whole], 9) == 1 and as_long([whole, still, whole, whole], 9) == 2
+    assert as_long([whole, short], 9) == 0 and as_long([], 9) == 0
+    assert as_long([still, still], 1) == 0  # a still is nothing that happens
 
 
 def test_nobody_is_told_of_whoever_is_not_there():

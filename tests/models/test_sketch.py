@@ -1,16 +1,17 @@
 """Sketches of what layouts say, and what the towers make of them. Legend: see models/sketch.py."""
 
 from dataclasses import replace
-from fractions import Fraction
 
 import pytest
 import torch
 from torch.testing import assert_close
 
 from openreels.flow.path import interpolate, velocity
-from openreels.models.sketch import Sketch, beside, likely_velocity
-from openreels.tasks.states import audio_state, video_state
-from openreels.types import AudioShape, Context, StreamState, VideoShape
+from openreels.models.sketch import Sketch, Sketched, likely_velocity
+from openreels.models.surroundings import Surroundings
+from openreels.types import Context
+
+from .surrounded import clip, draw
 
 
 @pytest.mark.parametrize(("mean", "variance"), [(0.0, 1.0), (1.5, 0.2), (-0.7, 3.0)])
@@ -58,64 +59,62 @@ def test_a_sketch_goes_by_its_own_token_and_the_whole_prompt(sketch):
     assert sketch(told[:1], nothing).mean_BNC.isfinite().all()
 
 
-SHAPE = VideoShape(9, 32, 32, Fraction(16), latent_frames=3, latent_height=1, latent_width=2, latent_channels=3)
+@pytest.fixture
+def seeing() -> Sketch:
+    """One that looks in pictures, and has learnt something of it."""
+    torch.manual_seed(0)
+    sketch = Sketch(numbers=5, text_dim=8, channels=3, width=16, waved=[1], layers=4, sees=True).eval()
+    for parameter in sketch.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.3)
+    return sketch
 
 
-def draw(*size: int, seed: int) -> torch.Tensor:
-    return torch.randn(size, generator=torch.Generator().manual_seed(seed))
-
-
-def clip(kept: dict[int, float] | None = None, references: int = 0) -> StreamState:
-    """Two clips of three frames with two tokens each. kept: token -> which share of it is given."""
-    mask_BN1 = torch.zeros(2, 6, 1)
-    for token, share in (kept or {}).items():
-        mask_BN1[:, token] = share
-    positions_RP = torch.zeros(references, 3)
-    positions_RP[:, 0] = torch.arange(references) // 2 - references / 2
-    return replace(
-        video_state(SHAPE, 2), given_BNC=draw(2, 6, 3, seed=3), mask_BN1=mask_BN1,
-        reference_BRC=draw(2, references, 3, seed=4), reference_positions_RP=positions_RP,
-    )  # fmt: skip
-
-
-def test_nothing_given_is_nothing_beside():
-    assert not beside(clip()).any() and beside(clip()).shape == (2, 6, 3 + 3)
-
-
-def test_beside_a_token_is_what_is_given_of_it_or_of_its_place_nearest_in_time():
-    state = clip({0: 1.0, 4: 1.0, 3: 0.25})
-    found = beside(state)
-    of = lambda token, *rest: torch.cat([state.given_BNC[:, token], torch.tensor(rest).expand(2, 3)], -1)  # noqa: E731
-    near, far = 1 / 8, 2 / 8
-    # Place 0 is given in frames 0 and 2: frame 1 takes the former of two that are as near. Place 1 is nowhere whole.
-    expected = [of(0, 1.0, 0.0, 0.0), torch.zeros(2, 6), of(0, 1.0, near, 0.0), of(3, 0.25, 0.0, 0.0)]
-    expected += [of(4, 1.0, 0.0, 0.0), torch.zeros(2, 6)]
-    assert_close(found, torch.stack(expected, 1))
-    assert_close(beside(clip({0: 1.0}))[:, 4, 3:], torch.tensor([[1.0, far, 0.0]] * 2))
-
-
-def test_beside_a_token_of_an_edited_clip_is_that_of_the_source_which_is_the_last_reference():
-    state = clip(references=8)
-    assert_close(beside(state)[..., :3], state.reference_BRC[:, 2:])
-    assert_close(beside(state)[..., 3:], torch.tensor([0.0, 0.0, 1.0]).expand(2, 6, 3))
-    assert not beside(clip(references=2)).any()
-    kept = beside(clip({5: 1.0}, references=8))
-    assert_close(kept[:, 5, :3], state.given_BNC[:, 5])  # what is given of it, rather
-
-
-def test_a_sound_has_something_beside_itself_too():
-    shape = AudioShape(samples=900, sample_rate=16_000, tokens=4, latent_channels=3)
-    state = audio_state(shape, 3, 2)
-    assert not beside(state).any()
-    state = replace(state, reference_BRC=draw(2, 4, 3, seed=1), reference_positions_RP=state.positions_NP - 3.0)
-    assert_close(beside(state)[..., :3], state.reference_BRC)
+def changed(one: Sketched, other: Sketched) -> list[list[bool]]:
+    """Of which tokens the means differ."""
+    return (one.mean_BNC != other.mean_BNC).any(-1).tolist()
 
 
 @torch.no_grad()
 def test_a_sketch_sees_what_is_given_beside_each_token(sketch):
     torch.nn.init.normal_(sketch.enter_beside.weight)
     told, text = draw(2, 6, 6, seed=2), context()
-    changed = lambda one, other: (one.mean_BNC != other.mean_BNC).any(-1)  # noqa: E731
-    blind, nothing = sketch(told, text), sketch(told, text, beside(clip()))
-    assert not changed(blind, nothing).any()
-    assert changed(sketch(told, text, beside(clip({1: 1.0}))), blind).tolist() == [[False, True] * 3] * 2
+    blind, nothing = sketch(told, text), sketch(told, text, Surroundings.of(clip()))
+    assert changed(blind, nothing) == [[False] * 6] * 2
+    # This one has no eyes for pictures: whatever is given elsewhere is nothing to it.
+    assert changed(sketch(told, text, Surroundings.of(clip({1: 1.0}))), blind) == [[False, True] * 3] * 2
+
+
+@torch.no_grad()
+def test_a_sketch_looks_for_what_is_given_elsewhere(seeing):
+    told, text = draw(2, 6, 6, seed=2), context()
+    nothing = seeing(told, text, Surroundings.of(clip()))
+    some = Surroundings.of(clip({0: 1.0}))
+    nothing_beside = some._replace(beside_BNK=torch.zeros_like(some.beside_BNK))
+    assert changed(seeing(told, text, nothing_beside), nothing) == [[True] * 6] * 2
+    state = clip(references=2)
+    shown = seeing(told, text, Surroundings.of(state))
+    other = state.reference_BRC.clone()
+    other[1] += 1.0
+    found = seeing(told, text, Surroundings.of(replace(state, reference_BRC=other)))
+    assert changed(found, shown) == [[False] * 6, [True] * 6]
+
+
+@torch.no_grad()
+def test_some_tokens_are_sketched_as_they_are_among_all(seeing):
+    told, text = draw(2, 6, 6, seed=2), context()
+    surroundings = Surroundings.of(clip({0: 1.0, 3: 0.5}, references=8))
+    index = torch.tensor([[5, 0, 2], [1, 1, 4]])
+    some = seeing(told.gather(1, index[..., None].expand(-1, -1, 6)), text, surroundings.at(index))
+    every = seeing(told, text, surroundings)
+    assert_close(some.mean_BNC, every.mean_BNC.gather(1, index[..., None].expand(-1, -1, 3)))
+    assert_close(some.variance_BN1, every.variance_BN1.gather(1, index[..., None]))
+
+
+@torch.no_grad()
+def test_eyes_are_shut_at_first():
+    torch.manual_seed(0)
+    sketch = Sketch(numbers=5, text_dim=8, channels=3, width=16, layers=2, sees=True)
+    told, text = draw(2, 6, 6, seed=2), context()
+    found = sketch(told, text, Surroundings.of(clip({0: 1.0}, references=8)))
+    assert changed(found, sketch(told, text)) == [[False] * 6] * 2

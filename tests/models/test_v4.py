@@ -13,7 +13,8 @@ from torch.testing import assert_close
 
 from openreels.models.blocks import DualStreamBlock, SingleStreamBlock
 from openreels.models.layout import heard_numbers, seen_numbers
-from openreels.models.sketch import beside, likely_velocity
+from openreels.models.sketch import likely_velocity
+from openreels.models.surroundings import Surroundings
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.tasks.states import audio_positions
 from openreels.types import Context
@@ -351,7 +352,7 @@ def test_a_told_token_is_what_the_tower_trusts_the_sketch_to_be(tiny):
     state = told(tiny, tiny.video(), seen_numbers((2, 3)))
     text = tiny.context()
     expected = likely_velocity(
-        state.noisy_BNC, state.time_B, *model.video.sketch(state.layout_BNK, text, beside(state))
+        state.noisy_BNC, state.time_B, *model.video.sketch(state.layout_BNK, text, Surroundings.of(state))
     )
     model.video.trust_sketch.weight.zero_()
     model.video.trust_sketch.bias.fill_(50.0)
@@ -372,7 +373,7 @@ def test_a_temperature_holds_what_is_drawn_nearer_to_its_sketch_but_not_in_train
     cold.video.trust_sketch.bias.fill_(50.0)
     state, text = told(tiny, tiny.video(), seen_numbers((2, 3))), tiny.context()
     state = replace(state, mask_BN1=torch.zeros_like(state.mask_BN1))
-    mean, variance = cold.video.sketch(state.layout_BNK, text, beside(state))
+    mean, variance = cold.video.sketch(state.layout_BNK, text, Surroundings.of(state))
     for in_training, factor in ((True, 1), (False, 0.1)):
         expected = likely_velocity(state.noisy_BNC, state.time_B, mean, factor * variance)
         found = cold.train(in_training)(state, None, text)[0]

@@ -129,6 +129,7 @@ def test_all_that_is_given_to_look_at_is_read_in_order(reading, monkeypatch):
     for given, expected, follows in (
         (Given(), [], 0),
         (Given(pictures=(still, clip)), [read(still), read(clip)], 0),
+        (Given(pictures=(still, source)), [read(still), read(source)], 1),  # as long as what is made
         (Given(pictures=(still, source), source_THWC=source), [read(still), read(source)], 1),
         (Given(pictures=(still,), source_THWC=source, **painted), [read(still), read(source)], 1),
         (Given(picture_THWC=source), [read(source)], 1),

@@ -9,7 +9,8 @@ from torch.testing import assert_close
 
 from openreels.models.layout import heard_numbers, seen_numbers
 from openreels.models.planner import LayoutPlanner
-from openreels.models.sketch import beside, likely_velocity
+from openreels.models.sketch import likely_velocity
+from openreels.models.surroundings import Surroundings
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
 from openreels.recipes.pocket import export, tiny_plan
 from openreels.recipes.pocket import plan as pocket_plan
@@ -116,8 +117,8 @@ def test_two_steps_change_what_a_stage_learns_and_nothing_else(life):
 def test_reading_and_tasks_train_the_text_encoder_and_other_stages_leave_it(life, parts):
     (_, before), (_, after) = load_components(parts), load_components(life)
     learns = [stage.name for stage in tiny_plan().stages if "text" in stage.learns]
-    assert learns == ["reading", "tasks", "everything"]
-    trained = load_checkpoint(life / "everything.pt")["ema"]
+    assert learns == ["reading", "tasks"]
+    trained = load_checkpoint(life / "tasks.pt")["ema"]
     for name, weight in after.model.named_parameters():
         assert torch.equal(weight, trained[f"encoder.{name}"]), name
     assert not torch.equal(before.model.shared.weight, after.model.shared.weight)
@@ -209,7 +210,7 @@ def test_a_model_without_layouts_grows_an_entrance_and_trusts_its_sketch_by_half
     told = model(video, audio, tiny.context())
     for tower, state, velocity, same in zip((model.video, model.audio), (video, audio), told, before, strict=True):
         likely = likely_velocity(
-            state.noisy_BNC, state.time_B, *tower.sketch(state.layout_BNK, tiny.context(), beside(state))
+            state.noisy_BNC, state.time_B, *tower.sketch(state.layout_BNK, tiny.context(), Surroundings.of(state))
         )
         assert_close(velocity, (same + likely) / 2)
     untold = [replace(each, layout_BNK=each.layout_BNK.index_fill(-1, LAST, 0.0)) for each in (video, audio)]
@@ -239,11 +240,12 @@ def test_refusals_name_what_is_wrong(parts, tmp_path):
 def test_a_stage_that_is_not_over_goes_with_its_own_text_encoder(life, tmp_path):
     folder = tmp_path / "work"
     shutil.copytree(life, folder)
-    state = load_checkpoint(folder / "everything.pt")
+    (folder / "everything.pt").unlink()
+    state = load_checkpoint(folder / "tasks.pt")
     for key, value in state["ema"].items():
         if key.startswith("encoder."):
             value.add_(1.0)
-    save_checkpoint(folder / "everything.pt", state)
+    save_checkpoint(folder / "tasks.pt", state)
     with pytest.raises(ValueError, match="learnt to read another text_encoder"):
         export(tiny_plan(), folder, tmp_path / "out")
     shutil.rmtree(folder / "planner")

@@ -42,6 +42,7 @@ __all__ = [
     "Waves",
     "X",
     "Y",
+    "as_long",
     "as_seen",
     "heard_layout",
     "heard_numbers",
@@ -55,6 +56,7 @@ __all__ = [
     "shared_weights",
     "sounding",
     "subject_distance",
+    "turned_numbers",
     "units",
     "waved_numbers",
 ]
@@ -119,6 +121,16 @@ def left_to_right(layout_BSFK: Tensor) -> Tensor:
     return layout_BSFK.gather(1, order_BS[..., None, None].expand_as(layout_BSFK))
 
 
+def as_long(shown: Sequence[Tensor], frames: int) -> int:
+    """How many of the layouts (B, S, F', K) that are shown beside a prompt, the last ones, are those of clips as long
+    as the one to plan, of so many latent frames: what a prompt asks of such a clip mostly happens again, moment by
+    moment."""
+    count = 0
+    while count < len(shown) and shown[-1 - count].shape[-2] == frames > 1:
+        count += 1
+    return count
+
+
 def as_seen(planned_BSFK: Tensor, seen_BSFK: Tensor) -> Tensor:
     """Plans (B, S, F, K) of a clip of which it was seen where things are, (B, R, F, K): a subject that is planned to go
     where one was seen goes there exactly, and turns, speaks and touches as that one does. The same shape again.
@@ -154,13 +166,19 @@ def sounding(layout_BSFK: Tensor) -> Tensor:
 
 def seen_numbers(classes: Sequence[int]) -> int:
     """Of each video token, see `seen_layout`."""
-    return layout_numbers(classes) + PLACE
+    return 2 * layout_numbers(classes) + PLACE
 
 
 def waved_numbers(classes: Sequence[int]) -> list[int]:
     """Which numbers of a video token are ways and places: a matter of pixels, so their sines are told too."""
     first = layout_numbers(classes)
-    return [*range(WAYS), first, first + 1]
+    return [*range(WAYS), first, first + 1, *(first + PLACE + way for way in range(WAYS))]
+
+
+def turned_numbers(classes: Sequence[int]) -> list[int]:
+    """Which are turns: cosines, then as many sines, of each of the two subjects."""
+    second = layout_numbers(classes) + PLACE
+    return [first + number for first in (0, second) for number in range(TURN.start, TURN.stop)]
 
 
 def heard_numbers(classes: Sequence[int]) -> int:
@@ -183,8 +201,8 @@ def shared_weights(theirs: Mapping[str, Sequence[int]], ours: Mapping[str, Seque
 
 def seen_layout(layout_BSFK: Tensor, shape: VideoShape) -> Tensor:
     """What every video token is told, (B, N, K' + 1): the numbers of the subject nearest to it, whose places are ways
-    there from the token's middle, in tokens; zeros where nobody is. Then where the token is (`places`). Last a 1: it is
-    told."""
+    there from the token's middle, in tokens; zeros where nobody is. Then where the token is (`places`), and the next
+    nearest subject, for where two meet a token shows both. Last a 1: it is told."""
     row_Y, column_X, token = _middles(shape, layout_BSFK.device)
     each_BSFYXK = layout_BSFK[:, :, :, None, None].expand(-1, -1, -1, len(row_Y), len(column_X), -1)
     right_BSFYXM = (each_BSFYXK[..., X] - column_X[:, None]) / token
@@ -192,10 +210,14 @@ def seen_layout(layout_BSFK: Tensor, shape: VideoShape) -> Tensor:
     distance_BSFYX = torch.hypot(right_BSFYXM.mean(-1), down_BSFYXM.mean(-1))
     beyond_BSFYX = (distance_BSFYX - each_BSFYXK[..., RADIUS] / token).where(each_BSFYXK[..., THERE] > 0.5, torch.inf)
     ways = [way_BSFYXM.clamp(-FAR, FAR) for way_BSFYXM in (right_BSFYXM, down_BSFYXM)]
-    told_BFYXK = _of_one(torch.cat([*ways, each_BSFYXK[..., WAYS:]], dim=-1), beyond_BSFYX.argmin(1))
-    told_BFYXK = told_BFYXK * (told_BFYXK[..., THERE, None] > 0.5)
+    each_BSFYXK = torch.cat([*ways, each_BSFYXK[..., WAYS:]], dim=-1)
+    each_BSFYXK = each_BSFYXK * (each_BSFYXK[..., THERE, None] > 0.5)
+    order_BSFYX = beyond_BSFYX.argsort(dim=1, stable=True)
+    nearest_BFYXK = _of_one(each_BSFYXK, order_BSFYX[:, 0])
+    subjects = layout_BSFK.shape[1]
+    next_BFYXK = _of_one(each_BSFYXK, order_BSFYX[:, 1]) if subjects > 1 else torch.zeros_like(nearest_BFYXK)
     place_BFYXK = places(shape, layout_BSFK.device).expand(len(layout_BSFK), -1, -1, -1, -1)
-    return _marked(torch.cat([told_BFYXK, place_BFYXK], dim=-1).flatten(1, 3))
+    return _marked(torch.cat([nearest_BFYXK, place_BFYXK, next_BFYXK], dim=-1).flatten(1, 3))
 
 
 def subject_distance(told_BNK: Tensor) -> Tensor:
@@ -252,17 +274,34 @@ def _marked(told_BNK: Tensor) -> Tensor:
 class Waves(nn.Module):
     """Numbers (..., K) -> the same, and sines and cosines of some of them, (..., K + W).
 
-    waved: which. octaves: the longest wave is 2.
+    waved: which. octaves: the longest wave is 2. turned: which numbers are turns already, `MOMENTS` cosines and as many
+    sines, again and again; of these, cosines and sines of 2 to `harmonics` times the angle.
     """
 
-    def __init__(self, numbers: int, waved: Sequence[int] = (), octaves: int = 3):
+    def __init__(
+        self,
+        numbers: int,
+        waved: Sequence[int] = (),
+        octaves: int = 3,
+        turned: Sequence[int] = (),
+        harmonics: int = 1,
+    ):
         super().__init__()
-        self.waved, self.octaves = [*waved], octaves
-        self.out_features = numbers + 2 * octaves * len(self.waved)
+        self.waved, self.octaves, self.turned, self.harmonics = [*waved], octaves, [*turned], harmonics
+        self.out_features = numbers + 2 * octaves * len(self.waved) + (harmonics - 1) * len(self.turned)
 
     def forward(self, numbers_BNK: Tensor) -> Tensor:
         phases = [pi * 2.0**octave * numbers_BNK[..., self.waved] for octave in range(self.octaves)]
-        return torch.cat([numbers_BNK, *(wave for phase in phases for wave in (phase.sin(), phase.cos()))], dim=-1)
+        waves = [wave for phase in phases for wave in (phase.sin(), phase.cos())]
+        if self.turned:
+            turns_BNRM = numbers_BNK[..., self.turned].unflatten(-1, (-1, MOMENTS))
+            cosine, sine = turns_BNRM[..., 0::2, :], turns_BNRM[..., 1::2, :]
+            # Of what is not there both are 0, and stay so: powers of a complex number.
+            again = cosine, sine
+            for _ in range(self.harmonics - 1):
+                again = again[0] * cosine - again[1] * sine, again[0] * sine + again[1] * cosine
+                waves += [part.flatten(-2) for part in again]
+        return torch.cat([numbers_BNK, *waves], dim=-1)
 
 
 class LayoutEmbedding(nn.Module):

@@ -30,7 +30,7 @@ SHOWN = 6  # pictures and clips that are told apart by their number; further one
 class LayoutPlanner(ModelMixin, ConfigMixin):
     """Layouts of a prompt: flow matching over their numbers, by a transformer that reads the prompt's hidden states and
     the layouts of what is shown: references in their order, then the clip itself, as far as it is known (edited, given
-    whole, begun, heard), which it follows.
+    whole, begun, heard). This it follows, and references that are clips as long as itself.
 
     A token is one quantity of one subject over the whole clip (all of its x, say), see `layout.quantities`.
 
@@ -88,7 +88,8 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
 
         context: of B prompts; or of P fewer, each of which goes with as many noisy layouts, one after the other. shown:
         layouts (P, S, F', K) of each picture or clip in turn. followed: how many of these, the last ones, are of the
-        clip itself: whose numbers are those of the same subjects at the same times, unless the prompt says otherwise.
+        clip itself, or as long as it: whose numbers are those of the same subjects at the same times, unless the prompt
+        says otherwise.
         Raises ValueError for more latent frames than can be planned.
         """
         frames, most = noisy_BSFK.shape[2], self.config.frames

@@ -5,11 +5,11 @@ chance. A few layers that see one token at a time, and no noise, learn it in min
 the midst of noise had not in hours (docs/log.md). So the flow starts from there: the velocity of a told token is a
 mixture of what the tower says and of what would be right if the latents were normally distributed about the sketch.
 
-A token also sees what is given of the clip at its place (`beside`): of a clip that is edited or begun, most need only
-be copied.
+A token also sees what is given, at its place and elsewhere (`models/surroundings.py`): of a clip that is edited or
+begun, and of a place that a picture shows, most need only be copied.
 
-Legend: B batch, N tokens, F latent frames, G those of them that are given, Z places in one, C channels, K numbers,
-D width, L text tokens, H heads.
+Legend: B batch, N tokens, P tokens of pictures, A position axes, S steps apart, C channels, K numbers, D width, L text
+tokens, H heads, d head width.
 """
 
 from __future__ import annotations
@@ -21,14 +21,21 @@ import torch
 from torch import Tensor, nn
 
 from openreels.models.layout import Waves
-from openreels.nn.attention import key_mask_bias, local_attention
+from openreels.models.surroundings import (
+    BESIDE,
+    FRAMES_APART,
+    PICTURED,
+    PLACES_APART,
+    Pictures,
+    Surroundings,
+)
+from openreels.nn.attention import QueryKeyNorm, key_mask_bias, local_attention
 from openreels.nn.linear import ZeroLinear
-from openreels.types import Context, StreamState
+from openreels.types import Context
 
-__all__ = ["Sketch", "Sketched", "beside", "likely_velocity"]
+__all__ = ["Sketch", "Sketched", "likely_velocity"]
 
-BESIDE = 3  # numbers that say where what a token sees beside itself comes from
-UNIT = 8.0  # of distances in time and space, latent units
+OCTAVES, HARMONICS = 4, 6  # of ways and places; of turns: a star is the same again after a fifth of one
 
 
 class Sketched(NamedTuple):
@@ -48,38 +55,8 @@ def likely_velocity(
     return away_BNC / (t**2 * variance_BN1 + (1 - t) ** 2)
 
 
-def beside(state: StreamState) -> Tensor:
-    """What is given where every token is, (B, N, C + `BESIDE`).
-
-    Its own latents, as far as they are given; or those of the same place in the frame nearest in time that is given
-    there; or those of the same moment of the last reference that is as long as the clip itself, which is the one to be
-    edited where there is one. Then the share of it that is given, how far away in time, and 1 for a reference; zeros
-    where there is none of these.
-    """
-    given_BNC, share_BN1 = state.given_BNC.float(), state.mask_BN1.float()
-    long_enough = state.references >= state.tokens
-    lent_BNC = state.reference_BRC[:, state.references - state.tokens :] if long_enough else torch.zeros_like(given_BNC)
-    lent_BNK = torch.cat([lent_BNC.float(), torch.zeros_like(share_BN1).expand(-1, -1, 2)], dim=-1)
-    lent_BNK = nn.functional.pad(lent_BNK, (0, 1), value=float(long_enough))
-
-    time_F = state.positions_NP[:, 0].unique()
-    away_FG = (time_F[:, None] - time_F).abs()
-    whole_BGZ = share_BN1.squeeze(-1).unflatten(1, (len(time_F), -1)) >= 1
-    away_BFGZ = away_FG[..., None].where(whole_BGZ[:, None], torch.inf)
-    away_BFZ, index_BFZ = away_BFGZ.min(2)
-    source_BGZC = given_BNC.unflatten(1, (len(time_F), -1))
-    near_BFZC = source_BGZC.gather(1, index_BFZ[..., None].expand(-1, -1, -1, given_BNC.shape[-1]))
-    there_BFZ1 = away_BFZ.isfinite()[..., None].float()
-    away_BFZ1 = away_BFZ[..., None].nan_to_num(posinf=0.0) / UNIT
-    near_BNK = torch.cat([near_BFZC, there_BFZ1, away_BFZ1, torch.zeros_like(there_BFZ1)], dim=-1).flatten(1, 2)
-
-    own_BNK = nn.functional.pad(torch.cat([given_BNC, share_BN1], dim=-1), (0, 2))
-    is_near_BN1 = there_BFZ1.flatten(1, 2) > 0
-    return torch.where(share_BN1 > 0, own_BNK, torch.where(is_near_BN1, near_BNK, lent_BNK))
-
-
 class PromptReading(nn.Module):
-    """What the prompt says of a token's matter: by what it is told (B, N, K), it looks for words -> (B, N, D).
+    """What the prompt says of a token's matter: by what is known of it (B, N, K), it looks for words -> (B, N, D).
 
     The layout says that a red star is near; that it is of metal, striped, or on a beach at night, only the prompt.
     """
@@ -93,12 +70,73 @@ class PromptReading(nn.Module):
         self.to_v = nn.Linear(text_dim, num_heads * head_dim, bias=False)
         self.to_out = nn.Linear(num_heads * head_dim, width)
 
-    def forward(self, told_BNK: Tensor, context: Context) -> Tensor:
-        text_BLD = self.norm(context.hidden_BLD.to(told_BNK.dtype))
-        parts = self.to_q(told_BNK), self.to_k(text_BLD), self.to_v(text_BLD)
+    def forward(self, known_BNK: Tensor, context: Context) -> Tensor:
+        text_BLD = self.norm(context.hidden_BLD.to(known_BNK.dtype))
+        parts = self.to_q(known_BNK), self.to_k(text_BLD), self.to_v(text_BLD)
         q, k, v = (part.unflatten(-1, (self.num_heads, -1)) for part in parts)
         # Each token reads for itself, and all of the text: nothing for processes that share a clip to exchange.
         return self.to_out(local_attention(q, k, v, key_mask_bias(context.mask_BL, q.dtype)).flatten(-2))
+
+
+class PictureReading(nn.Module):
+    """What pictures show of a token's matter: by what is known of it (B, N, D), it looks in all that is given, or away.
+
+    At first the nearer the likelier, in each head in another measure; and it adds nothing.
+    """
+
+    def __init__(self, channels: int, width: int, num_heads: int = 4, head_dim: int = 40):
+        super().__init__()
+        numbers = 2 * channels + PICTURED
+        self.num_heads = num_heads
+        self.to_q = nn.Linear(width, num_heads * head_dim)
+        self.to_k = nn.Linear(numbers, num_heads * head_dim)
+        self.to_v = nn.Linear(numbers, num_heads * head_dim)
+        self.norm_qk = QueryKeyNorm(head_dim)
+        self.away_Hd = nn.Parameter(torch.zeros(num_heads, head_dim))
+        self.frames_HS = _nearness(num_heads, FRAMES_APART, timeless=1)
+        self.rows_HS, self.columns_HS = _nearness(num_heads, PLACES_APART), _nearness(num_heads, PLACES_APART)
+        self.to_out = ZeroLinear(num_heads * head_dim, width)
+
+    def forward(self, known_BND: Tensor, pictures: Pictures) -> Tensor:
+        tokens_BPK = pictures.tokens_BPK.to(known_BND.dtype)
+        parts = self.to_q(known_BND), self.to_k(tokens_BPK), self.to_v(tokens_BPK)
+        q, k, v = (part.unflatten(-1, (self.num_heads, -1)) for part in parts)
+        q, k = self.norm_qk(q, k)
+        away_B1Hd = self.away_Hd.to(k.dtype).expand(len(k), 1, -1, -1)
+        k, v = torch.cat([away_B1Hd, k], 1), torch.cat([torch.zeros_like(away_B1Hd), v], 1)
+        tables = self.frames_HS, self.rows_HS, self.columns_HS
+        steps = zip(tables, pictures.apart_NPA.unbind(-1), strict=True)
+        near_HNP = sum(nn.functional.embedding(steps_NP, table_HS.T) for table_HS, steps_NP in steps).movedim(-1, 0)
+        near_BHNP = near_HNP[None]
+        if (index_BN := pictures.looked_at_BN) is not None:
+            near_BHNP = near_HNP.index_select(1, index_BN.flatten()).unflatten(1, index_BN.shape).transpose(0, 1)
+        hidden_B11P = key_mask_bias(pictures.given_BP, near_BHNP.dtype)
+        bias_BHNP = nn.functional.pad(near_BHNP + hidden_B11P, (1, 0))
+        return self.to_out(local_attention(q, k, v, bias_BHNP.to(q.dtype)).flatten(-2))
+
+
+def _nearness(num_heads: int, most: int, timeless: int = 0) -> nn.Parameter:
+    """What a head's scores gain by every step apart, (H, 2 `most` + 1 + timeless): less the further away, in the last
+    head as much everywhere, as in all for what is at no time."""
+    slopes = [*(2.0 * 0.5**head for head in range(num_heads - 1)), 0.0]
+    steps = range(-most, most + 1)
+    return nn.Parameter(torch.tensor([[-slope * abs(step) for step in steps] + [0.0] * timeless for slope in slopes]))
+
+
+class Look(nn.Module):
+    """A residual layer: a token (B, N, D) looks in the pictures, and in the prompt where its width is told."""
+
+    def __init__(self, channels: int, width: int, text_dim: int | None = None):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.pictures = PictureReading(channels, width)
+        self.prompt = None if text_dim is None else PromptReading(width, text_dim, width)
+
+    def forward(self, x_BND: Tensor, context: Context, pictures: Pictures | None) -> Tensor:
+        known_BND = self.norm(x_BND)
+        if self.prompt is not None:
+            x_BND = x_BND + self.prompt(known_BND, context)
+        return x_BND if pictures is None else x_BND + self.pictures(known_BND, pictures)
 
 
 class GatedLayer(nn.Module):
@@ -116,29 +154,45 @@ class GatedLayer(nn.Module):
 
 
 class Sketch(nn.Module):
-    """What tokens are told (B, N, K + 1), the prompt, and what is given beside them -> what they likely hold, float32.
+    """What tokens are told (B, N, K + 1), the prompt, and what is given -> what they likely hold, float32.
 
-    Tokens do not see each other. numbers, waved: K, and those of which sines go in too. channels: C. layers: gated ones
-    of this width.
+    Tokens do not see each other. numbers, waved, turned: K, those of which sines go in too, and those that are cosines
+    and sines (`Waves`). channels: C. layers: gated ones of this width. sees: whether it looks in pictures and, halfway,
+    once more in these and the prompt: by then it is known what to look for.
     """
 
     def __init__(
-        self, numbers: int, text_dim: int, channels: int, width: int, waved: Sequence[int] = (), layers: int = 3
+        self,
+        numbers: int,
+        text_dim: int,
+        channels: int,
+        width: int,
+        waved: Sequence[int] = (),
+        turned: Sequence[int] = (),
+        layers: int = 3,
+        sees: bool = False,
     ):
         super().__init__()
-        self.waves = Waves(numbers, waved)
+        self.waves = Waves(numbers, waved, OCTAVES, turned, HARMONICS)
         self.enter = nn.Linear(self.waves.out_features, width)
         self.enter_beside = ZeroLinear(channels + BESIDE, width)
         self.enter_text = PromptReading(self.waves.out_features, text_dim, width)
-        self.layers = nn.Sequential(*(GatedLayer(width, width + width // 4) for _ in range(layers)))
+        self.layers = nn.ModuleList(GatedLayer(width, width + width // 4) for _ in range(layers))
+        self.looks = nn.ModuleDict()
+        if sees:
+            looks = {"0": Look(channels, width), str(layers // 2): Look(channels, width, text_dim)}
+            self.looks.update(looks)
         self.leave = nn.Linear(width, channels + 1)
 
-    def forward(self, layout_BNK: Tensor, context: Context, beside_BNK: Tensor | None = None) -> Sketched:
-        """beside_BNK: what is given at the tokens' places (`beside`); None: nothing is seen of it. Any of a clip's
-        tokens may be left out."""
+    def forward(self, layout_BNK: Tensor, context: Context, surroundings: Surroundings | None = None) -> Sketched:
+        """surroundings: of the tokens; None: nothing is seen. Any of a clip's tokens may be left out."""
         told_BNK = self.waves(layout_BNK[..., :-1]).to(self.enter.weight.dtype)
         x_BND = self.enter(told_BNK) + self.enter_text(told_BNK, context)
-        if beside_BNK is not None:
-            x_BND = x_BND + self.enter_beside(beside_BNK.to(x_BND.dtype))
-        out = self.leave(self.layers(x_BND)).float()
+        if surroundings is not None:
+            x_BND = x_BND + self.enter_beside(surroundings.beside_BNK.to(x_BND.dtype))
+        for number, layer in enumerate(self.layers):
+            if str(number) in self.looks:
+                x_BND = self.looks[str(number)](x_BND, context, surroundings and surroundings.pictures)
+            x_BND = layer(x_BND)
+        out = self.leave(x_BND).float()
         return Sketched(out[..., :-1], out[..., -1:].clamp(-6.0, 2.0).exp())

@@ -27,8 +27,9 @@ from torch import Tensor, nn
 
 from openreels.models.blocks import DualStreamBlock, SingleStreamBlock, StreamInputs
 from openreels.models.context import ContextSources, TextRefiner, two_layers
-from openreels.models.layout import LayoutEmbedding, heard_numbers, seen_numbers, waved_numbers
-from openreels.models.sketch import Sketch, beside, likely_velocity
+from openreels.models.layout import LayoutEmbedding, heard_numbers, seen_numbers, turned_numbers, waved_numbers
+from openreels.models.sketch import Sketch, likely_velocity
+from openreels.models.surroundings import Surroundings
 from openreels.nn.attention import CrossAttention, TimeDistanceBias, key_mask_bias
 from openreels.nn.linear import ZeroLinear
 from openreels.nn.modulation import AdaptiveNorm, NumberEmbedding, TimeEmbedding, per_token
@@ -68,6 +69,7 @@ class Tower(nn.Module):
         clean_given: bool = False,
         layout_classes: tuple[int, ...] | None = None,
         sketch_width: int = 0,
+        sketch_layers: int = 3,
         sketch_temperature: float = 1.0,
         sketch_trust: float = 0.0,
         sketch_doubt: float | None = None,
@@ -80,9 +82,9 @@ class Tower(nn.Module):
         self.embed_layout = self.sketch = None
         if layout_classes is not None:
             numbers = (seen_numbers if given else heard_numbers)(layout_classes)
-            waved = waved_numbers(layout_classes) if given else ()
+            waved, turned = (f(layout_classes) if given else () for f in (waved_numbers, turned_numbers))
             self.embed_layout = LayoutEmbedding(numbers, dim, waved)
-            self.sketch = Sketch(numbers, text_dim, channels, sketch_width, waved)
+            self.sketch = Sketch(numbers, text_dim, channels, sketch_width, waved, turned, sketch_layers, sees=given)
             self.embed_sketch, self.trust_sketch = ZeroLinear(channels, dim), ZeroLinear(dim, channels)
         self.embed_time = TimeEmbedding(dim)
         if entrances.refiner_layers:
@@ -107,7 +109,7 @@ class Tower(nn.Module):
             return state
         if self.sketch is None:
             raise ValueError("the state holds a layout, for which this model has no entrance")
-        sketched = self.sketch(state.layout_BNK, context, beside(state))
+        sketched = self.sketch(state.layout_BNK, context, Surroundings.of(state))
         return replace(state, sketch_BNK=torch.cat(sketched, dim=-1))
 
     def tokens(self, state: StreamState) -> Tensor:
@@ -252,7 +254,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
     modulation_rank: bottleneck of the time modulation (None: full, as in the open models).
     time_bias_slope: None = no audio-video time bias; 0 = learnable, starts at none; > 0 = starts looking nearby.
     layout_classes: of things in layouts (`models/layout.py`), which both towers can then be told; None: neither can.
-    sketch_width: of the layers that sketch a told video (`models/sketch.py`); half of it for sound.
+    sketch_width, sketch_layers: of what sketches a told video (`models/sketch.py`); half of each for sound.
     sketch_temperature, sketch_trust: in eval mode, by what the variance of sketches is multiplied, and what is added to
     the logits of the trust in them. Below 1 and above 0 what is drawn stays nearer to them: tokens do not agree on how
     they differ from their sketches, so outlines that go through several of them would wobble (docs/log.md).
@@ -295,6 +297,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         guidance_embedding: bool = False,
         layout_classes: tuple[int, ...] | None = None,
         sketch_width: int = 256,
+        sketch_layers: int = 3,
         sketch_temperature: float = 1.0,
         sketch_trust: float = 0.0,
         sketch_doubt: float | None = None,
@@ -321,10 +324,18 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
             entrances=seen,
             clean_given=clean_given,
             sketch_width=sketch_width,
+            sketch_layers=sketch_layers,
             **shared,
         )
         self.audio = Tower(
-            audio_channels, dim, text_dim, given=False, entrances=heard, sketch_width=sketch_width // 2, **shared
+            audio_channels,
+            dim,
+            text_dim,
+            given=False,
+            entrances=heard,
+            sketch_width=sketch_width // 2,
+            sketch_layers=max(1, sketch_layers // 2),
+            **shared,
         )
         bias = (
             {}

@@ -26,7 +26,7 @@ from openreels.flow.schedule import Schedule
 from openreels.media import Clip
 from openreels.media.timing import samples_for
 from openreels.models.evidence import Evidence
-from openreels.models.layout import as_seen, heard_layout, seen_layout
+from openreels.models.layout import as_long, as_seen, heard_layout, seen_layout
 from openreels.models.planner import LayoutPlanner
 from openreels.models.reader import LayoutReader
 from openreels.models.v4 import SkyReelsV4Transformer
@@ -274,7 +274,10 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         draws = [torch.Generator().manual_seed(crc32(f"{seed}/layout".encode())) for seed in seeds]
         shown = followed = ()
         if self.reader is not None:
-            shown, followed = self._shown(known, video, shape), self._followed(known, video, audio, shape)
+            shown = self._shown(known, video, shape)
+            followed = self._followed(known, video, audio, shape)
+            alike = as_long(shown, shape.latent_frames)
+            shown, followed = shown[: len(shown) - alike], [*shown[len(shown) - alike :], *followed]
         layout_BSFK = self.planner.plan(
             *prompts,
             shape.latent_frames,

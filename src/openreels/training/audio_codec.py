@@ -1,7 +1,8 @@
 """Training of the pocket audio codec: sound of the world -> VAE of log-mel pictures -> vocoder.
 
 Three stages, each resumable at any moment: the VAE; the vocoder on spectral losses (half true, half decoded pictures);
-the vocoder against discriminators, mostly on decoded pictures with a little noise, which is what it will be given.
+the vocoder against discriminators, mostly on decoded pictures with a little noise, which is what it will be given. A
+codec that is finished can go on learning how its latents sound, which themselves stay what they are.
 Shape legend: see codecs/mel.py. Y X rows and columns of a critic's maps, J bins of one mel band.
 """
 
@@ -32,12 +33,14 @@ __all__ = ["AudioCodecRecipe", "SoundPool", "build_pool", "train_audio_codec", "
 SAMPLE_RATE = 16_000
 # Seconds of a pooled clip; long enough for any crop, short enough that many scenes fit into memory.
 CLIP_SECONDS = 2.0
+# Sounds that no plain scene has: every fourth of the pool is of one of these rows of the task table.
+OTHER_SOUNDS = ("t2a-singing", "t2a-music")
 Render = Callable[[list[int]], Tensor]
 
 
 @dataclass(frozen=True)
 class AudioCodecRecipe:
-    """Sizes and rates of a run. vae, vocoder: config overrides of the models.
+    """Sizes and rates of a run; decoder_*: of one that goes on. vae, vocoder: config overrides of the models.
 
     clips: scenes in the pool. vae_crop, vocoder_crop: samples. kl: weight of the mean divergence per latent number.
     latent_noise: largest standard deviation, in units of the latents' own, of noise added before decoding.
@@ -59,6 +62,8 @@ class AudioCodecRecipe:
     vocoder_lr: float = 1.5e-3
     adversarial_batch: int = 8
     adversarial_lr: float = 4e-4
+    decoder_muon_lr: float = 0.004
+    decoder_lr: float = 6e-4
     texture: float = 0.6
     critic_lr: float = 4e-4
     critic_width: int = 16
@@ -67,11 +72,17 @@ class AudioCodecRecipe:
 
 def render_world(seeds: list[int], split: str = "train") -> Tensor:
     """Sound of the world's scenes, (B, S) float32 in [-1, 1]."""
+    from openreels.world.examples import sample_example
     from openreels.world.sampling import sample_scene
     from openreels.world.sound import render_sound
 
-    scenes = [sample_scene(seed, duration=CLIP_SECONDS, split=split) for seed in seeds]
-    return render_sound(scenes, samples=round(CLIP_SECONDS * SAMPLE_RATE))
+    def scene(seed: int):
+        if seed % 4:
+            return sample_scene(seed, duration=CLIP_SECONDS, split=split)
+        row = OTHER_SOUNDS[seed // 4 % len(OTHER_SOUNDS)]
+        return sample_example(row, seed, duration=CLIP_SECONDS, split=split).target.shots[0].scene
+
+    return render_sound([scene(seed) for seed in seeds], samples=round(CLIP_SECONDS * SAMPLE_RATE))
 
 
 def build_pool(path: Path, clips: int, seed: int, render: Render = render_world, chunk: int = 50) -> Path:
@@ -303,28 +314,31 @@ class VocoderTask(Task):
     def samples_per_step(self) -> int:
         return self.batch
 
-    @torch.no_grad()
-    def pictures(self, audio_BS: Tensor, generator: torch.Generator) -> Tensor:
-        """Mel pictures of the sound, a share of them after the VAE's round trip with a little noise."""
-        mel_BMT = log_mel(audio_BS, self.vocoder.spec)
-        z_BCN = noisy_latents(self.vae.encode_mel(mel_BMT).mode(), self.recipe.latent_noise / 2, generator)
-        trip_BMT = self.vae.decode(z_BCN).sample
+    def pictures(self, mel_BMT: Tensor, generator: torch.Generator) -> Tensor:
+        """Mel pictures, a share of them after the VAE's round trip with a little noise."""
+        with torch.no_grad():
+            trip_BMT = self.round_trip(mel_BMT, generator)
         chosen_B11 = torch.rand(len(mel_BMT), 1, 1, generator=generator, device=generator.device) < self.decoded
         return torch.where(chosen_B11.to(mel_BMT.device), trip_BMT, mel_BMT)
+
+    def round_trip(self, mel_BMT: Tensor, generator: torch.Generator) -> Tensor:
+        with torch.no_grad():
+            mode_BCN = self.vae.encode_mel(mel_BMT).mode()
+        return self.vae.decode(noisy_latents(mode_BCN, self.recipe.latent_noise / 2, generator)).sample
 
     def loss(self, drawn: tuple[int, torch.Generator]) -> tuple[Tensor, dict[str, float | Tensor]]:
         step, generator = drawn
         device, spec = next(self.vocoder.parameters()).device, self.vocoder.spec
         crop_generator = torch.Generator().manual_seed(generator.initial_seed())
         true_BS = self.pool.crops(self.batch, self.recipe.vocoder_crop, crop_generator).to(device)
-        mel_BMT = self.pictures(true_BS, generator)
+        true_mel_BMT = log_mel(true_BS, spec)
+        mel_BMT = self.pictures(true_mel_BMT, generator)
         with autocast(device):
             parts = self.vocoder.parts(mel_BMT)
         # Any stretch of the noise, so that the network cannot learn one by heart.
         out_BS = self.vocoder.synthesise(parts, int(torch.randint(1 << 20, (), generator=crop_generator)))
 
         spectral = spectral_loss(out_BS, true_BS, self.recipe.texture if self.critics else 0.0)
-        true_mel_BMT = log_mel(true_BS, spec)
         mel = (log_mel(out_BS, spec) - true_mel_BMT).abs().mean()
         edges = band_edges(spec).float().to(device)
         off_BTM = (parts.frequency_BTM - tone_frequencies(true_BS, spec)).abs() / (edges[2:] - edges[:-2])
@@ -332,6 +346,9 @@ class VocoderTask(Task):
         tone = (off_BTM * loud_BTM).sum() / loud_BTM.sum().clamp(min=1)
         total = spectral + mel + tone
         logged = {"spectral": spectral, "mel": mel, "tone": tone}
+        if mel_BMT.requires_grad:
+            logged["picture"] = (mel_BMT - true_mel_BMT).abs().mean()
+            total = total + logged["picture"]
         if self.critics:
             rivalry, judged = self._rivalry(out_BS, true_BS, step)
             total, logged = total + rivalry, logged | judged
@@ -363,6 +380,21 @@ class VocoderTask(Task):
             total = total + judge
             logged["judge"] = judge
         return total, logged
+
+
+class AudioDecoderTask(VocoderTask):
+    """The VAE's decoder and the vocoder together, on the same losses; the encoder stays, and so do all latents."""
+
+    def __init__(self, vocoder: PocketVocoder, vae: PocketAudioVAE, pool: SoundPool, recipe: AudioCodecRecipe) -> None:
+        super().__init__("audio_decoder", vocoder, vae, pool, recipe, decoded=1.0)
+        vae.encoder.requires_grad_(False)
+        self.modules["vae"] = vae
+        rates = {"muon_lr": recipe.decoder_muon_lr, "adamw_lr": recipe.decoder_lr}
+        self.optimizers = muon_and_adamw([vocoder, vae.decoder], **rates)
+
+    def pictures(self, mel_BMT: Tensor, generator: torch.Generator) -> Tensor:
+        """All after the round trip, from whose way back something is learnt."""
+        return self.round_trip(mel_BMT, generator)
 
 
 def _minutes(config: LoopConfig, share: float) -> LoopConfig:
@@ -415,14 +447,27 @@ def train_audio_codec(
     device: str = "cpu",
     recipe: AudioCodecRecipe | None = None,
     render: Render = render_world,
+    go_on: bool = False,
+    steps: int | None = None,
 ) -> PocketAudioCodec:
     """Trains the whole codec in about `minutes` of wall-clock time (rendering the pool not counted).
 
-    workdir receives `pool.npy`, checkpoints and logs of each stage, and at the end the folders `audio_vae` and
+    go_on: one that is finished learns to decode better, for these minutes, or so many steps; its latents stay as they
+    are. workdir receives `pool.npy`, checkpoints and logs of each stage, and at the end the folders `audio_vae` and
     `vocoder`, from which `PocketAudioCodec.from_pretrained(workdir)` reads. Called again, it goes on where it stopped.
     """
     recipe = recipe or AudioCodecRecipe()
     config = LoopConfig(Path(workdir), seed=seed, minutes=minutes, device=device)
     pool = SoundPool(build_pool(config.workdir / "pool.npy", recipe.clips, seed, render))
+    is_finished = (config.workdir / "vocoder" / "config.json").exists()
     vae = train_vae(pool, _minutes(config, recipe.shares[0]), recipe)
-    return PocketAudioCodec(vae, train_vocoder(vae, pool, config, recipe, recipe.shares[1:]))
+    vocoder = train_vocoder(vae, pool, config, recipe, recipe.shares[1:])
+    if go_on and is_finished:
+        run(
+            AudioDecoderTask(vocoder, vae, pool, recipe),
+            replace(config, steps=steps, minutes=None if steps else minutes),
+        )
+        for name, model in (("audio_vae", vae.eval()), ("vocoder", vocoder.eval())):
+            with replaced_folder(config.workdir / name) as part:
+                model.save_pretrained(part)
+    return PocketAudioCodec(vae, vocoder)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import ceil
+from math import ceil, sqrt
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from openreels.models.layout import (
     RADIUS,
     THERE,
     TOUCH,
+    X,
+    Y,
     layout_numbers,
     left_to_right,
     sounding,
@@ -98,15 +100,25 @@ def followed_layouts(example: Example, shape: VideoShape) -> list[Tensor]:
 
 
 def _shown_layout(reference: Reference, shape: VideoShape) -> Tensor:
-    """Of a page of panels: nobody, for a layout is of one picture."""
+    """Of a page of panels: who is in the first one, where these are on the page."""
     frames = 1 if reference.kind == "image" else round(reference.films[0].duration * shape.fps)
     own = replace(shape, frames=frames, latent_frames=1 + (frames - 1) // MOMENTS)
-    if len(reference.films) > 1:
-        return torch.zeros(SUBJECTS, own.latent_frames, layout_numbers(LAYOUT_CLASSES))
-    (film,) = reference.films
+    film = reference.films[0]
     shot = film.shots[0]
     begun = replace(shot, start=shot.start + reference.moment, duration=shot.duration - reference.moment)
-    return layout_of(replace(film, shots=(begun, *film.shots[1:])), own)
+    layout_SFK = layout_of(replace(film, shots=(begun, *film.shots[1:])), own)
+    columns = ceil(sqrt(len(reference.films)))
+    return layout_SFK if columns == 1 else _in_a_corner(layout_SFK, columns, own)
+
+
+def _in_a_corner(layout_SFK: Tensor, columns: int, shape: VideoShape) -> Tensor:
+    """The layout of a picture that is shown in the first place of a page of so many columns and rows."""
+    out_SFK = layout_SFK.clone()
+    for part, pixels in ((X, shape.width), (Y, shape.height)):
+        first = -(1 - 1 / columns) * pixels / min(shape.width, shape.height) / 2
+        out_SFK[..., part] = layout_SFK[..., part] / columns + first
+    out_SFK[..., RADIUS] /= columns
+    return out_SFK * (layout_SFK[..., THERE, None] > 0.5)
 
 
 def _cast(shot: Shot, most: int) -> list[int]:

@@ -13,7 +13,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -56,7 +56,8 @@ START = "start"  # folder of a transformer trained elsewhere
 @dataclass(frozen=True)
 class TrainingPlan:
     """transformer: called with (video channels, audio channels, text width). *_share: parts of a run's minutes; None of
-    reader, planner and decoder where the transformer is not told layouts."""
+    reader, planner and decoder where the transformer is not told layouts. planned: row of the task table -> how often
+    the planner learns from its cases, against the others; 1 where nothing is said."""
 
     name: str
     transformer: Callable[[int, int, int], SkyReelsV4Transformer]
@@ -66,6 +67,7 @@ class TrainingPlan:
     planner_minutes_share: float | None
     decoder_minutes_share: float | None
     stages: tuple[Stage, ...]
+    planned: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -153,7 +155,8 @@ def train(
     if "video_codec" in wanted and (part or not (workdir / "video_vae").exists()):
         train_video_codec(workdir, minutes=budget["video_codec"], steps=steps, seed=seed, device=device)
     if "audio_codec" in wanted and (part or not (workdir / "vocoder").exists()):
-        train_audio_codec(workdir, minutes=budget["audio_codec"] or steps / 60, seed=seed, device=device)
+        minutes_or_so = budget["audio_codec"] or steps / 60
+        train_audio_codec(workdir, minutes=minutes_or_so, seed=seed, device=device, go_on=bool(part), steps=steps)
     if "text_encoder" in wanted and (part or not (workdir / "text_encoder").exists()):
         train_text_encoder(workdir, minutes=budget["text_encoder"], steps=steps, seed=seed, device=device)
     if "latents" in wanted:
@@ -174,7 +177,7 @@ def train(
     if "planner" in wanted:
         codecs, encoder = load_components(workdir)
         load_text(encoder, [plan.latest(workdir)], workdir)
-        train_planner(codecs.video, encoder, plan.plain, loop["planner"])
+        train_planner(codecs.video, encoder, plan.plain, plan.planned, loop["planner"])
         plot_losses(workdir)
     if "decoder" in wanted:
         codecs, encoder = load_components(workdir)

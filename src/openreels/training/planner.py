@@ -20,7 +20,7 @@ from openreels.codecs.video import VideoCodec
 from openreels.encoders.text import TextEncoder
 from openreels.flow.path import interpolate
 from openreels.media.folders import replaced_folder
-from openreels.models.layout import THERE, WAYS, left_to_right
+from openreels.models.layout import THERE, WAYS, as_long, left_to_right
 from openreels.models.planner import LayoutPlanner
 from openreels.nn.precision import autocast
 from openreels.training.latents import Bucket, clip_seed, example_of, moment_of, plain_film, scene_of
@@ -29,11 +29,11 @@ from openreels.training.loop import LoopConfig, Task, run
 from openreels.training.optimizers import muon_and_adamw
 from openreels.types import VideoShape
 from openreels.world import Film, random_caption
-from openreels.world.examples import ROWS
+from openreels.world.examples import ROWS, Reference
 
 __all__ = ["PlannerTask", "new_planner", "planned_rows", "train_planner"]
 
-BATCH, COPIES = 64, 8  # cases of a step, and how often each is noised: to read them is most of the work
+BATCH, COPIES = 96, 4  # cases of a step, and how often each is noised
 SHARPEST = 0.3  # 1 - t, from which on the error counts no more
 ROW_SHARE, EMPTY_SHARE = 0.7, 0.05  # of steps on cases of the task table; of prompts that say nothing
 BEGUN_SHARE = 0.5  # of steps on cases with a sound given, that on those with their first frame too
@@ -67,8 +67,8 @@ class Drawn(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A prompt, its layout (S, F, K), those of what is shown beside it (S, F', K) each, and how many of these are known
-    of the clip itself."""
+    """A prompt, its layout (S, F, K), those of what is shown beside it (S, F', K) each, and how many of these are
+    followed: of what is known of the clip itself, and of clips as long as it."""
 
     prompt: str
     layout_SFK: Tensor
@@ -79,7 +79,8 @@ class Case(NamedTuple):
 class PlannerTask(Task):
     """Flow matching over layouts: the squared error of where they are seen to end, which weighs more near the end.
 
-    kinds: of clips, and how often each is drawn; to those of 33 frames and to stills the rows are added.
+    kinds: of clips, and how often each is drawn; to those of 33 frames and to stills the rows are added. rows: how
+    often some of these are drawn, against the others.
     """
 
     name = "planner"
@@ -90,6 +91,7 @@ class PlannerTask(Task):
         encoder: TextEncoder,
         codec: VideoCodec,
         kinds: Mapping[Bucket, float],
+        rows: Mapping[str, float] | None = None,
         muon_lr: float = 0.01,
         adamw_lr: float = 1e-3,
     ):
@@ -102,6 +104,7 @@ class PlannerTask(Task):
             replace(bucket, row=row) for bucket in kinds if bucket.frames in (1, 33)
             for row in planned_rows(still=bucket.frames == 1)
         ]  # fmt: skip
+        self.row_weights = torch.tensor([(rows or {}).get(bucket.row, 1.0) for bucket in self.rows])
 
     @property
     def samples_per_step(self) -> int:
@@ -109,7 +112,7 @@ class PlannerTask(Task):
 
     def draw(self, step: int, generator: torch.Generator) -> Drawn:
         if self.rows and float(torch.rand((), generator=generator)) < ROW_SHARE:
-            bucket = self.rows[int(torch.randint(len(self.rows), (), generator=generator))]
+            bucket = self.rows[int(torch.multinomial(self.row_weights, 1, generator=generator))]
         else:
             bucket = self.plain[int(torch.multinomial(self.weights, 1, generator=generator))]
         shape = self.codec.shape(bucket.frames, bucket.height, bucket.width, Fraction(16))
@@ -156,15 +159,21 @@ def case(bucket: Bucket, number: int, shape: VideoShape, begun: bool = False) ->
         layout_SFK, shown = layout_of(example.target, shape), shown_layouts(example, shape)
         followed = followed_layouts(example, shape)
         is_seen = example.source is not None or example.given == "picture" or example.kept
-        if is_seen and followed[0].any():
+        shown_alike = as_long(shown[: len(shown) - len(followed)], shape.latent_frames)
+        if (is_seen and followed[0].any()) or any(_shows_all(reference) for reference in example.references):
             # Everybody stands as in what is followed: an instruction need not name them all.
             layout_SFK = left_to_right(layout_SFK[None])[0]
         else:
             layout_SFK = in_order_of(example.prompt, example.target, layout_SFK)
-        return Case(example.prompt, layout_SFK, shown, len(followed))
+        return Case(example.prompt, layout_SFK, shown, shown_alike + len(followed))
     scene = scene_of(bucket, seed)
     prompt, film = random_caption(scene, number), plain_film(scene, moment_of(bucket, number))
     return Case(prompt, in_order_of(prompt, film, layout_of(film, shape)), [], 0)
+
+
+def _shows_all(reference: Reference) -> bool:
+    """Whether it is of a whole clip, or of the shots of one: then no prompt says who is who."""
+    return reference.kind == "video" or len(reference.films) > 1
 
 
 def in_order_of(prompt: str, film: Film, layout_SFK: Tensor) -> Tensor:
@@ -178,7 +187,11 @@ def in_order_of(prompt: str, film: Film, layout_SFK: Tensor) -> Tensor:
 
 
 def train_planner(
-    codec: VideoCodec, encoder: TextEncoder, kinds: Mapping[Bucket, float], config: LoopConfig
+    codec: VideoCodec,
+    encoder: TextEncoder,
+    kinds: Mapping[Bucket, float],
+    rows: Mapping[str, float],
+    config: LoopConfig,
 ) -> LayoutPlanner:
     """Train (or go on training, with what was brought there) and save `planner` to the work folder."""
     torch.manual_seed(config.seed)
@@ -186,7 +199,7 @@ def train_planner(
     planner = LayoutPlanner.from_pretrained(folder) if folder.is_dir() else new_planner(encoder.width)
     planner.to(config.device)
     encoder.model.to(config.device)
-    run(PlannerTask(planner, encoder, codec, kinds), config)
+    run(PlannerTask(planner, encoder, codec, kinds, rows), config)
     planner.register_to_config(reads=encoder.fingerprint)
     with replaced_folder(folder) as part:
         planner.save_pretrained(part)

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from openreels.encoders.text import TextEncoder
 from openreels.flow.path import interpolate, velocity
 from openreels.models.layout import LAYOUT_PARTS, heard_layout, seen_layout, subject_distance
-from openreels.models.sketch import Sketched, beside
+from openreels.models.sketch import Sketched
+from openreels.models.surroundings import Surroundings
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.nn.precision import autocast
 from openreels.training.latents import Bucket, LatentSet
@@ -329,13 +330,14 @@ class StageTask(Task):
         """A told stream with its sketch, which learns nothing from the tower that sees it (as it was, where some tokens
         alone are looked at); the sketch's loss, and the squared error of its mean."""
         state = stream.state
-        parts = [state.layout_BNK, beside(state), stream.data_BNC]
+        told_BPK, data_BPC = state.layout_BNK, stream.data_BNC
+        surroundings = None if is_blind else Surroundings.of(state)
         if looked_at_BP is not None:
             index_BP1 = looked_at_BP.to(state.layout_BNK.device)[..., None]
-            parts = [part.gather(1, index_BP1.expand(-1, -1, part.shape[-1])) for part in parts]
-        told_BPK, beside_BPK, data_BPC = parts
+            told_BPK, data_BPC = (x.gather(1, index_BP1.expand(-1, -1, x.shape[-1])) for x in (told_BPK, data_BPC))
+            surroundings = surroundings and surroundings.at(index_BP1[..., 0])
         with autocast(self.model.device):
-            sketched = getattr(self.model, name).sketch(told_BPK, context, None if is_blind else beside_BPK)
+            sketched = getattr(self.model, name).sketch(told_BPK, context, surroundings)
         error, mean_error = sketch_error(sketched, data_BPC, told_BPK[..., -1])
         if looked_at_BP is None:
             stream = stream._replace(state=replace(state, sketch_BNK=torch.cat(sketched, dim=-1).detach()))
