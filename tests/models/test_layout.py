@@ -211,7 +211,8 @@ def test_a_subject_planned_where_one_was_seen_goes_exactly_there_and_remains_who
     planned = layout({"x": 0.22, "y": 0.0, "kind": 1}, {"x": -0.3, "y": 0.02, "kind": 2})
     seen = layout({"x": -0.28, "y": 0.0, "radius": 0.2, "mouth": {1: 0.7}}, {"x": 0.2, "y": 0.01, "touch": {2: 1.0}})
     found = as_seen(planned, seen)
-    geometry = slice(0, THERE)
+    geometry = slice(0, TOUCH.start)
+    assert torch.equal(found[..., TOUCH], planned[..., TOUCH])  # which is not read
     assert torch.equal(found[0, 0, :, geometry], seen[0, 1, :, geometry])
     assert torch.equal(found[0, 1, :, geometry], seen[0, 0, :, geometry])
     assert found[0, :, 0, RADIUS].tolist() == pytest.approx([0.1, 0.2])

@@ -75,6 +75,7 @@ def test_what_is_read_is_settled_and_stands_from_left_to_right(reader, monkeypat
     assert found[0, :, 0, 0].tolist() == pytest.approx([-0.4, 0.2])
     assert (found[..., THERE] == 1).all() and not found[..., RADIUS].any()
     assert found[0, 0, 0, CLASSES:].tolist() == [0, 1, 0, 0, 1]
+    assert found[..., MOUTH].all() and not found[..., TOUCH].any()  # a touch is too short to be read
 
 
 @torch.no_grad()

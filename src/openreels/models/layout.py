@@ -133,7 +133,7 @@ def as_long(shown: Sequence[Tensor], frames: int) -> int:
 
 def as_seen(planned_BSFK: Tensor, seen_BSFK: Tensor) -> Tensor:
     """Plans (B, S, F, K) of a clip of which it was seen where things are, (B, R, F, K): a subject that is planned to go
-    where one was seen goes there exactly, and turns, speaks and touches as that one does. The same shape again.
+    where one was seen goes there exactly, and turns and speaks as that one does. The same shape again.
 
     A planner cannot copy to the pixel, and need not: half a token beside the clip that is edited, what is drawn by a
     layout and what is taken from that clip would be two pictures in one. What was heard (it has no size) is no matter
@@ -149,7 +149,8 @@ def as_seen(planned_BSFK: Tensor, seen_BSFK: Tensor) -> Tensor:
     meant_BSF = both_BSRF.gather(2, nearest_BS[..., None, None].expand(-1, -1, 1, both_BSRF.shape[-1])).squeeze(2)
     meant_BSF = meant_BSF & (away_BS < SAME_WAY)[..., None]
     same_BSFK = meant_BSF[..., None].expand_as(planned_BSFK).clone()
-    same_BSFK[..., THERE], same_BSFK[..., CLASSES:] = False, False  # who it is remains the planner's
+    # Who it is remains the planner's, and what it touches, which is not read.
+    same_BSFK[..., TOUCH], same_BSFK[..., THERE], same_BSFK[..., CLASSES:] = False, False, False
     return torch.where(same_BSFK, theirs_BSFK.to(planned_BSFK.dtype), planned_BSFK)
 
 

@@ -121,9 +121,11 @@ class LayoutReader(ModelMixin, ConfigMixin):
     @apply_forward_hook  # offloading moves the weights
     @torch.no_grad()
     def read(self, latents_BNC: Tensor, shape: VideoShape) -> Tensor:
-        """Layouts (B, S, F, K), settled, subjects from left to right; on the CPU. Raises ValueError as above."""
+        """Layouts (B, S, F, K), settled, subjects from left to right; on the CPU. Without touches: these are too short
+        for a latent frame to show, and follow from the ways. Raises ValueError as above."""
         found_BSFK = self(latents_BNC, shape).float().cpu()
         found_BSFK = found_BSFK / self.scale_K.float().cpu() + self.middle_K.float().cpu()
+        found_BSFK[..., TOUCH] = 0.0
         return left_to_right(settled(found_BSFK, self.config.classes))
 
     @apply_forward_hook

@@ -20,7 +20,7 @@ from openreels.codecs.video import VideoCodec
 from openreels.encoders.text import TextEncoder
 from openreels.flow.path import interpolate
 from openreels.media.folders import replaced_folder
-from openreels.models.layout import THERE, WAYS, as_long, left_to_right
+from openreels.models.layout import RADIUS, THERE, TOUCH, WAYS, as_long, left_to_right
 from openreels.models.planner import LayoutPlanner
 from openreels.nn.precision import autocast
 from openreels.training.latents import Bucket, clip_seed, example_of, moment_of, plain_film, scene_of
@@ -132,6 +132,7 @@ class PlannerTask(Task):
         for layout_PSFK in read:
             error_PSFK = torch.randn(layout_PSFK[..., :WAYS].shape, generator=generator) * READ_ERROR
             layout_PSFK[..., :WAYS] += error_PSFK * layout_PSFK[..., THERE, None]
+            layout_PSFK[..., TOUCH] *= layout_PSFK[..., RADIUS, None] == 0  # as `LayoutReader.read` has it
         return Drawn(shape.width / shape.height, told, read, followed, layout_BSFK, noise_BSFK, even_B**1.5)
 
     def loss(self, drawn: Drawn) -> tuple[Tensor, dict[str, float | Tensor]]:
