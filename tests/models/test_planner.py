@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from openreels.models.layout import CLASSES, MOUTH, RADIUS, THERE, TOUCH, TURN, layout_numbers
-from openreels.models.planner import LayoutPlanner, agreed
+from openreels.models.planner import SHOWN, LayoutPlanner, agreed
 from openreels.types import Context
 
 SORTS = (3, 2)
