@@ -48,6 +48,7 @@ __all__ = [
     "heard_numbers",
     "layout_numbers",
     "left_to_right",
+    "nearest_numbers",
     "places",
     "quantities",
     "seen_layout",
@@ -165,9 +166,14 @@ def sounding(layout_BSFK: Tensor) -> Tensor:
     return out
 
 
+def nearest_numbers(classes: Sequence[int]) -> int:
+    """Of each video token, as far as they are of the nearest subject and of the token's place."""
+    return layout_numbers(classes) + PLACE
+
+
 def seen_numbers(classes: Sequence[int]) -> int:
     """Of each video token, see `seen_layout`."""
-    return 2 * layout_numbers(classes) + PLACE
+    return nearest_numbers(classes) + layout_numbers(classes)
 
 
 def waved_numbers(classes: Sequence[int]) -> list[int]:
@@ -308,15 +314,16 @@ class Waves(nn.Module):
 class LayoutEmbedding(nn.Module):
     """What tokens are told (B, N, K + 1) -> (B, N, D): nothing at first, and nothing where the last number is 0.
 
-    numbers, waved: K, and those of which sines go in too.
+    numbers, waved: how many of the first are looked at, and those of which sines go in too.
     """
 
     def __init__(self, numbers: int, dim: int, waved: Sequence[int] = ()):
         super().__init__()
+        self.numbers = numbers
         self.waves = Waves(numbers, waved)
         entering = nn.Linear(self.waves.out_features, dim)
         self.mlp = nn.Sequential(entering, nn.SiLU(), nn.Linear(dim, dim), nn.SiLU(), ZeroLinear(dim, dim))
 
     def forward(self, layout_BNK: Tensor) -> Tensor:
         dtype = self.mlp[0].weight.dtype
-        return self.mlp(self.waves(layout_BNK[..., :-1]).to(dtype)) * layout_BNK[..., -1:].to(dtype)
+        return self.mlp(self.waves(layout_BNK[..., : self.numbers]).to(dtype)) * layout_BNK[..., -1:].to(dtype)

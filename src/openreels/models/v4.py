@@ -27,7 +27,14 @@ from torch import Tensor, nn
 
 from openreels.models.blocks import DualStreamBlock, SingleStreamBlock, StreamInputs
 from openreels.models.context import ContextSources, TextRefiner, two_layers
-from openreels.models.layout import LayoutEmbedding, heard_numbers, seen_numbers, turned_numbers, waved_numbers
+from openreels.models.layout import (
+    LayoutEmbedding,
+    heard_numbers,
+    nearest_numbers,
+    seen_numbers,
+    turned_numbers,
+    waved_numbers,
+)
 from openreels.models.sketch import Sketch, likely_velocity
 from openreels.models.surroundings import Surroundings
 from openreels.nn.attention import CrossAttention, TimeDistanceBias, key_mask_bias
@@ -83,7 +90,9 @@ class Tower(nn.Module):
         if layout_classes is not None:
             numbers = (seen_numbers if given else heard_numbers)(layout_classes)
             waved, turned = (f(layout_classes) if given else () for f in (waved_numbers, turned_numbers))
-            self.embed_layout = LayoutEmbedding(numbers, dim, waved)
+            # The tower is told of the nearest subject, the sketch of the next one too.
+            first = nearest_numbers(layout_classes) if given else numbers
+            self.embed_layout = LayoutEmbedding(first, dim, [number for number in waved if number < first])
             self.sketch = Sketch(numbers, text_dim, channels, sketch_width, waved, turned, sketch_layers, sees=given)
             self.embed_sketch, self.trust_sketch = ZeroLinear(channels, dim), ZeroLinear(dim, channels)
         self.embed_time = TimeEmbedding(dim)
