@@ -1,6 +1,6 @@
 """The planner: it reads a prompt, sees what things in given pictures do, and says where everything will be.
 
-Legend: B batch, P prompts, or plans of one, S subjects, F latent frames, K numbers of a layout, D width, L text tokens.
+Legend: B batch, P prompts, S subjects, F latent frames, K numbers of a layout, D width, L text tokens.
 """
 
 from __future__ import annotations
@@ -14,33 +14,17 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
-from openreels.models.layout import CLASSES, THERE, quantities, settled, units
+from openreels.models.layout import quantities, settled, units
 from openreels.nn.linear import ZeroLinear
 from openreels.nn.modulation import TimeEmbedding
 from openreels.types import Context
 
-__all__ = ["LayoutPlanner", "agreed"]
+__all__ = ["LayoutPlanner"]
 
-CANDIDATES = 8, 16  # of plans, where nothing and where something else says how likely they are
 PULL = 0.7  # of evidence, at the first step of planning; normalised units
 TEXT_OCTAVES = 9  # of places in a prompt: waves of 2 to 512 tokens
 TIME_FREQUENCIES = 64
 SHOWN = 6  # pictures and clips that are told apart by their number; further ones share the last
-
-
-def agreed(plans_BPSFK: Tensor, classes: Sequence[int]) -> Tensor:
-    """Which of several settled plans of each prompt, (B,), most of them agree with on who is there; the first of such.
-
-    Who that is the prompt decides, and pictures; how they move is left to chance. A planner that is right in two of
-    three plans is so in almost all of nine ("self-consistency", Wang et al., 2023; figures in docs/log.md).
-    """
-    there_BPSF1 = plans_BPSFK[..., THERE, None]
-    seen_BPSK = (plans_BPSFK[..., CLASSES:] * there_BPSF1).sum(3)
-    who = [there_BPSF1.amax((3, 4)), *(part.argmax(-1) for part in seen_BPSK.split(list(classes), -1))]
-    who_BPX = torch.stack(who, -1).flatten(2)
-    votes_BP = (who_BPX[:, :, None] == who_BPX[:, None]).all(-1).sum(-1)
-    # The first of the largest, which `argmax` does not promise.
-    return (votes_BP * votes_BP.shape[1] - torch.arange(votes_BP.shape[1])).argmax(1)
 
 
 class LayoutPlanner(ModelMixin, ConfigMixin):
@@ -166,17 +150,16 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         shown: Sequence[Tensor] = (),
         followed: int = 0,
         evidence: Callable[[Tensor], Tensor] | None = None,
-        candidates: int | None = None,
+        candidates: int = 16,
     ) -> Tensor:
         """Layouts (B, S, F, K) of the prompts, settled; on the CPU.
 
         negative: of what the plans shall be pushed away from, with the scale `guidance`. frames: latent ones.
         generators: one each, on the CPU. steps: of Euler. shown, followed: layouts (B, S, F', K), see
-        `forward`. candidates: how many plans are made of each prompt (`CANDIDATES`), of which that one is taken that
-        most agree with (`agreed`). evidence: how likely a layout is, besides (its logarithm, see `models/evidence.py`);
-        then candidates are drawn to what is likely, and the likeliest is taken. Raises ValueError for too many frames.
+        `forward`. evidence: how likely a layout is, besides (its logarithm, see `models/evidence.py`); then as many
+        candidates as told are drawn to what is likely, and the best is taken. Raises ValueError for too many frames.
         """
-        copies = candidates or CANDIDATES[evidence is not None]
+        copies = 1 if evidence is None else candidates
         size, device = (copies, self.config.subjects, frames, len(self.scale_K)), context.hidden_BLD.device
         x = torch.cat([torch.randn(size, generator=each) for each in generators]).to(device, self.dtype)
         for step in range(steps):
@@ -189,12 +172,10 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         # Who is there and what is a matter of thresholds: so decided in one place, on any device.
         layout_BSFK = x.float().cpu() / self.scale_K.float().cpu() + self.middle_K.float().cpu()
         layout_BSFK = settled(layout_BSFK, self.config.classes)
-        plans_BPSFK = layout_BSFK.unflatten(0, (-1, copies))
         if evidence is None:
-            best_B = agreed(plans_BPSFK, self.config.classes)
-        else:
-            best_B = evidence(layout_BSFK).view(-1, copies).argmax(1)
-        return plans_BPSFK[torch.arange(len(best_B)), best_B]
+            return layout_BSFK
+        best_B = evidence(layout_BSFK).view(-1, copies).argmax(1)
+        return layout_BSFK.unflatten(0, (-1, copies))[torch.arange(len(best_B)), best_B]
 
     @torch.enable_grad()
     def _uphill(self, evidence: Callable[[Tensor], Tensor], found_BSFK: Tensor) -> Tensor:
