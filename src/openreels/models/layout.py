@@ -178,13 +178,13 @@ def seen_numbers(classes: Sequence[int]) -> int:
 
 def waved_numbers(classes: Sequence[int]) -> list[int]:
     """Which numbers of a video token are ways and places: a matter of pixels, so their sines are told too."""
-    first = layout_numbers(classes)
-    return [*range(WAYS), first, first + 1, *(first + PLACE + way for way in range(WAYS))]
+    place, second = layout_numbers(classes), nearest_numbers(classes)
+    return [*range(WAYS), place, place + 1, *range(second, second + WAYS)]
 
 
 def turned_numbers(classes: Sequence[int]) -> list[int]:
     """Which are turns: cosines, then as many sines, of each of the two subjects."""
-    second = layout_numbers(classes) + PLACE
+    second = nearest_numbers(classes)
     return [first + number for first in (0, second) for number in range(TURN.start, TURN.stop)]
 
 

@@ -322,6 +322,7 @@ class VocoderTask(Task):
         return torch.where(chosen_B11.to(mel_BMT.device), trip_BMT, mel_BMT)
 
     def round_trip(self, mel_BMT: Tensor, generator: torch.Generator) -> Tensor:
+        """Pictures (B, M, T) through the VAE, with a little noise on their latents; gradients pass its way back."""
         with torch.no_grad():
             mode_BCN = self.vae.encode_mel(mel_BMT).mode()
         return self.vae.decode(noisy_latents(mode_BCN, self.recipe.latent_noise / 2, generator)).sample

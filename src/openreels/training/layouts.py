@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import ceil, sqrt
+from math import ceil
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from openreels.models.layout import (
 )
 from openreels.types import VideoShape
 from openreels.world import COLOURS, FACES, SHAPES, Film, Shot, contacts, mouth, tracks
-from openreels.world.examples import Example, Reference
+from openreels.world.examples import Example, Reference, page_columns
 
 __all__ = [
     "LAYOUT_CLASSES",
@@ -107,7 +107,7 @@ def _shown_layout(reference: Reference, shape: VideoShape) -> Tensor:
     shot = film.shots[0]
     begun = replace(shot, start=shot.start + reference.moment, duration=shot.duration - reference.moment)
     layout_SFK = layout_of(replace(film, shots=(begun, *film.shots[1:])), own)
-    columns = ceil(sqrt(len(reference.films)))
+    columns = page_columns(len(reference.films))
     return layout_SFK if columns == 1 else _in_a_corner(layout_SFK, columns, own)
 
 

@@ -5,7 +5,19 @@ shown = show(example, frames=33, height=64, width=64)      # target, source, mas
 """
 
 from openreels.world.examples.example import Example, Reference, Region
-from openreels.world.examples.rendering import Shown, show, show_many
+from openreels.world.examples.rendering import Shown, page_columns, show, show_many
 from openreels.world.examples.rows import GROUPS, ROWS, Row, sample_example
 
-__all__ = ["GROUPS", "ROWS", "Example", "Reference", "Region", "Row", "Shown", "sample_example", "show", "show_many"]
+__all__ = [
+    "GROUPS",
+    "ROWS",
+    "Example",
+    "Reference",
+    "Region",
+    "Row",
+    "Shown",
+    "page_columns",
+    "sample_example",
+    "show",
+    "show_many",
+]

@@ -24,7 +24,7 @@ from openreels.world.rendering import masks, render_frames
 from openreels.world.script import Scene
 from openreels.world.sound import SAMPLE_RATE, render_sound
 
-__all__ = ["Shown", "show", "show_many"]
+__all__ = ["Shown", "page_columns", "show", "show_many"]
 
 MARGIN = 0.05  # short sides that a region reaches beyond its subjects
 SHADOW_WIDTH, SHADOW_HEIGHT, SHADOW_DROP = 0.87, 0.04, 0.025  # in radii; short sides; below the floor line
@@ -145,7 +145,7 @@ def _sound(film: Film, samples: int, rate: int, device: torch.device | str) -> T
 # -- references -------------------------------------------------------------------------------------------------------
 
 
-def _grid(panels: int) -> int:
+def page_columns(panels: int) -> int:
     """Rows and columns of a page of panels."""
     return ceil(sqrt(panels))
 
@@ -156,13 +156,13 @@ def _order_reference(studio: _Studio, reference: Reference, size: _Size) -> list
     if reference.kind == "video":
         (film,) = reference.films
         return [studio.film(film, round(film.duration * studio.fps), size)]
-    size = size.divided(_grid(len(reference.films)))
+    size = size.divided(page_columns(len(reference.films)))
     return [studio.film(film, 1, size, reference.moment) for film in reference.films]
 
 
 def _page(panels: Sequence[Tensor], height: int, width: int) -> Tensor:
     """Pictures (1, h, w, 3) on one page, the rest of it black."""
-    columns = _grid(len(panels))
+    columns = page_columns(len(panels))
     page = torch.zeros(1, height, width, 3, dtype=torch.uint8, device=panels[0].device)
     for index, panel in enumerate(panels):
         h, w = panel.shape[1:3]
