@@ -50,6 +50,15 @@ def test_contexts_of_different_lengths_and_sources_stack(tiny):
     assert both.glyph is None and both.guidance_B is None
 
 
+def test_a_context_keeps_what_its_tokens_name(tiny):
+    named = replace(tiny.context(), named_BL=torch.tensor([[0, 0, 1, 0, 0], [-2, 0, 0, 0, 0]]))
+    assert torch.equal(named.to(torch.float16).named_BL, named.named_BL)
+    assert named.rows(torch.tensor([1])).named_BL.tolist() == [[-2, 0, 0, 0, 0]]
+    both = Context.stack([tiny.context(tokens=4, seed=5), named])
+    assert both.named_BL.tolist() == [[0] * 5, [0] * 5, [0, 0, 1, 0, 0], [-2, 0, 0, 0, 0]]
+    assert Context.stack([tiny.context(), tiny.context()]).named_BL is None
+
+
 def test_a_pooled_vector_is_for_all_contexts_or_none(tiny):
     pooled = replace(tiny.context(), pooled_BE=torch.ones(2, 3))
     assert Context.stack([pooled, pooled]).pooled_BE.shape == (4, 3)

@@ -88,6 +88,8 @@ class Context(HiddenStates):
     glyph: of the text to be drawn (ByT5, HunyuanVideo-1.5). image: of the first frame (SigLIP, HunyuanVideo-1.5).
     pooled_BE: one vector for the whole prompt (CLIP, HunyuanVideo-1.0).
     guidance_B: the guidance scale a distilled model shall imitate (HunyuanVideo-1.0), such as 6.0.
+    named_BL: which reference every token of the prompt names, int64: k for the k-th picture (@image_1 is 1), -k for the
+    k-th clip (@video_1 is -1), 0 for none; None: no prompt names any, or nobody looked.
     A source that is None is not there; a model that has no entrance for a source refuses it.
     """
 
@@ -95,17 +97,19 @@ class Context(HiddenStates):
     image: HiddenStates | None = None
     pooled_BE: Tensor | None = None
     guidance_B: Tensor | None = None
+    named_BL: Tensor | None = None
 
     def to(self, *args, **kwargs) -> Context:
         text = super().to(*args, **kwargs)
         others = {name: None if (x := getattr(self, name)) is None else x.to(*args, **kwargs) for name in _SOURCES}
-        if self.guidance_B is not None:
-            others["guidance_B"] = self.guidance_B.to(text.hidden_BLD.device)  # a number to embed: never rounded
+        for name in ("guidance_B", "named_BL"):  # numbers to embed or to compare: never rounded
+            if (value := getattr(self, name)) is not None:
+                others[name] = value.to(text.hidden_BLD.device)
         return Context(text.hidden_BLD, text.mask_BL, **others)
 
     def rows(self, index: Tensor) -> Context:
         text, others = super().rows(index), {}
-        for name in (*_SOURCES, "guidance_B"):
+        for name in (*_SOURCES, "guidance_B", "named_BL"):
             value = getattr(self, name)
             if value is not None:
                 others[name] = value.rows(index) if isinstance(value, HiddenStates) else value[index]
@@ -131,10 +135,19 @@ class Context(HiddenStates):
                 raise ValueError(f"{name} is given for {len(given)} of {len(values)} contexts: give it for all or none")
             else:
                 stacked[name] = torch.cat(given)
+        if any(part.named_BL is not None for part in parts):
+            stacked["named_BL"] = torch.cat([_named(part, text.hidden_BLD.shape[1]) for part in parts])
         return Context(text.hidden_BLD, text.mask_BL, **stacked)
 
 
 _SOURCES = ("glyph", "image", "pooled_BE")
+
+
+def _named(part: Context, length: int) -> Tensor:
+    """What the tokens of a context name, padded to so many, (B, L)."""
+    if part.named_BL is None:
+        return torch.zeros(len(part.hidden_BLD), length, dtype=torch.int64, device=part.hidden_BLD.device)
+    return torch.nn.functional.pad(part.named_BL, (0, length - part.named_BL.shape[1]))
 
 
 def _nothing(like: HiddenStates, part: Context) -> HiddenStates:

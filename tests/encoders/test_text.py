@@ -110,3 +110,17 @@ def test_saved_and_loaded_it_is_the_same(encoder, tmp_path):
 def test_encode_builds_no_graph_and_a_call_does(encoder):
     assert not encoder.encode(["red"]).hidden_BLD.requires_grad
     assert encoder(["red"]).hidden_BLD.requires_grad
+
+
+def test_names_of_references_are_told_by_kind_and_number(encoder):
+    prompts = ["Put @image_2 on it, as in @video_1.", "在@image_12的地方，@cat and me@home_1 @image_x @Audio-0"]
+    context = encoder.encode(prompts)
+    tokens = encoder.tokenizer(prompts, padding=True).input_ids
+    said = []
+    for row, numbers in zip(tokens, context.named_BL.tolist(), strict=True):
+        spans = {
+            number: [t for t, own in zip(row, numbers, strict=True) if own == number] for number in {*numbers} - {0}
+        }
+        said.append({number: encoder.tokenizer.decode(span).strip() for number, span in spans.items()})
+    assert said == [{2: "@image_2", -1: "@video_1"}, {12: "@image_12"}]
+    assert encoder.encode(["A red ball."]).named_BL is None

@@ -142,6 +142,33 @@ def test_what_is_shown_counts_and_so_does_its_number(planner):
 
 
 @torch.no_grad()
+def test_what_the_prompt_says_of_a_picture_goes_with_it(planner):
+    torch.nn.init.normal_(planner.embed_said.weight)
+    noisy, time = torch.randn(2, 2, 3, layout_numbers(SORTS)), torch.tensor([0.3, 0.3])
+    pictures, clips = ([each[:, :, :frames] for each in shown_to(planner, 2)] for frames in (1, 3))
+    named = lambda *names: replace(context(), named_BL=torch.tensor([names] * 2))  # noqa: E731
+    found = lambda text, shown: planner(noisy, time, 1.0, text, shown)  # noqa: E731
+    nobody = found(context(), pictures)
+    first, second = found(named(1, 0, 0, 0, 0), pictures), found(named(2, 0, 0, 0, 0), pictures)
+    assert not torch.allclose(first, nobody) and not torch.allclose(first, second)
+    assert_close(found(named(3, -1, 0, 0, 0), pictures), nobody)  # names of nothing that is shown
+    assert_close(found(named(1, 0, 0, 0, 0), clips), found(context(), clips))  # clips have names of their own
+    assert not torch.allclose(found(named(-2, 0, 0, 0, 0), clips), found(context(), clips))
+
+
+@torch.no_grad()
+def test_what_is_read_is_related_once_that_is_learnt(planner):
+    """A picture then matters in another way when another word stands beside it."""
+    tokens, mask = torch.randn(2, 4, 8), torch.tensor([[True] * 4, [True, True, False, False]])
+    assert_close(planner.relate(tokens, mask), tokens)
+    torch.nn.init.normal_(planner.relate.attention.out_proj.weight)
+    found, other = planner.relate(tokens, mask), tokens.clone()
+    other[:, 3] += 1.0
+    changed = (planner.relate(other, mask) != found).any(-1)
+    assert changed.tolist() == [[True] * 4, [False, False, False, True]]  # nobody looks at padding
+
+
+@torch.no_grad()
 def test_several_layouts_of_one_prompt_see_what_is_shown_beside_it(planner):
     noisy, time = torch.randn(4, 2, 3, layout_numbers(SORTS)), torch.full((4,), 0.4)
     shown, twice = shown_to(planner, 2), torch.tensor([0, 0, 1, 1])

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from openreels.models.layout import CLASSES, MOUTH, RADIUS, THERE, TOUCH, layout_numbers, sounding
-from openreels.models.reader import LayoutReader
+from openreels.models.layout import CLASSES, MOUTH, RADIUS, THERE, TOUCH, X, Y, layout_numbers, sounding
+from openreels.models.reader import CHIN, LayoutReader
 from openreels.types import VideoShape
 
 SORTS = (3, 2)
@@ -75,7 +75,31 @@ def test_what_is_read_is_settled_and_stands_from_left_to_right(reader, monkeypat
     assert found[0, :, 0, 0].tolist() == pytest.approx([-0.4, 0.2])
     assert (found[..., THERE] == 1).all() and not found[..., RADIUS].any()
     assert found[0, 0, 0, CLASSES:].tolist() == [0, 1, 0, 0, 1]
-    assert found[..., MOUTH].all() and not found[..., TOUCH].any()  # a touch is too short to be read
+    assert not found[..., TOUCH].any()  # a touch is too short to be read
+    looked = reader.forward_mouths(latents(1), found, SHAPE).clamp(0.0, 1.0)
+    assert_close(found[..., MOUTH], looked)
+
+
+@torch.no_grad()
+def test_mouths_are_looked_up_in_the_four_tokens_around_them(reader):
+    """A face of half a token in the middle of the picture, one token lower, and one beyond its right border."""
+    token = 0.5  # of the short side, 32 pixels; two rows and three columns of them
+    layout = torch.zeros(1, 2, 3, layout_numbers(SORTS))
+    layout[..., RADIUS] = 0.5 * token
+    chin = CHIN * 0.5 * token
+    layout[0, 0, :, Y], layout[0, 0, :, X] = 0.3 * token - chin, 0.2 * token
+    layout[0, 1, :, Y], layout[0, 1, :, X] = 0.9 * token - chin, 3.0 * token
+    seen = latents(1)
+    found = reader.forward_mouths(seen, layout, SHAPE)
+    assert found.shape == (1, 2, 3, 4)
+    for place, frames in ((1, [0]), (2, [0]), (4, [0]), (5, [0]), (0, []), (3, [])):
+        other = seen.clone()
+        other[0, 6 + place] += 1.0  # of the second frame
+        changed = (reader.forward_mouths(other, layout, SHAPE) != found).any(-1)[0]
+        assert changed.nonzero().tolist() == [[subject, 1] for subject in frames]
+    nearer = layout.clone()
+    nearer[0, 0, :, X] += 0.1 * token
+    assert (reader.forward_mouths(seen, nearer, SHAPE)[0, 0] != found[0, 0]).any()
 
 
 @torch.no_grad()

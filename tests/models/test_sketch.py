@@ -101,6 +101,18 @@ def test_a_sketch_looks_for_what_is_given_elsewhere(seeing):
 
 
 @torch.no_grad()
+def test_a_sketch_looks_for_what_the_prompt_says_of_a_picture(seeing):
+    told, text = draw(2, 6, 6, seed=2), context()
+    shown = Surroundings.of(clip(references=4))  # two stills
+    named = lambda *names: replace(text, named_BL=torch.tensor([names, [0] * 4]))  # noqa: E731
+    found = seeing(told, text, shown)
+    other = seeing(told, named(0, 2, 0, 0), shown)
+    assert changed(other, found) == [[True] * 6, [False] * 6]
+    assert changed(other, seeing(told, named(0, 1, 0, 0), shown))[0] == [True] * 6
+    assert changed(found, seeing(told, named(0, 3, 0, 0), shown)) == [[False] * 6] * 2
+
+
+@torch.no_grad()
 def test_some_tokens_are_sketched_as_they_are_among_all(seeing):
     told, text = draw(2, 6, 6, seed=2), context()
     surroundings = Surroundings.of(clip({0: 1.0, 3: 0.5}, references=8))

@@ -68,6 +68,7 @@ def test_what_is_kept_of_a_clip_is_seen_from_everywhere():
     assert_close(means[:, 2:4], state.given_BNC[:, 3:4].expand(-1, 2, -1))
     assert not means[:, 4:].any()
     assert_close(marks[..., 0], state.mask_BN1[..., 0])
+    assert seen.names_P.tolist() == [0] * 6
     assert not marks[..., 1:].any()
     frames, rows, columns = seen.apart_NPA.unbind(-1)
     assert (frames[2] - FRAMES_APART).tolist() == [-1, -1, 0, 0, 1, 1]
@@ -86,6 +87,7 @@ def test_a_reference_as_long_as_the_clip_shares_its_moments_and_others_have_none
     assert number[0, :2].argmax(-1).tolist() == [0, 0] and not number[:, 2:].any()
     frames = seen.apart_NPA[..., 0]
     assert (frames[:, :2] == STILL).all()
+    assert seen.names_P.tolist() == [1, 1, *[-1] * 6]
     assert (frames[4, 2:] - FRAMES_APART).tolist() == [-2, -2, -1, -1, 0, 0]
 
 
@@ -93,6 +95,7 @@ def test_stills_are_told_apart_by_their_number():
     state = clip(references=4)  # two stills
     number = pictures(state).tokens_BPK[0, :, 8:].argmax(-1)
     assert number.tolist() == [0, 0, 1, 1]
+    assert pictures(state).names_P.tolist() == [1, 1, 2, 2]
     assert (pictures(state).apart_NPA[..., 0] == STILL).all()
 
 

@@ -60,6 +60,16 @@ def test_shares_of_the_sorts_of_scenes():
         assert len({s.colour for s in scene.subjects}) == len(scene.subjects)
 
 
+def test_of_two_subjects_the_first_stands_on_either_side():
+    """A face too: what is told of the left and of the right shall be learnt of everybody."""
+    sides = {True: [], False: []}
+    for seed in range(1000):
+        subjects = sample_scene(seed, duration=2.0).subjects
+        if len(subjects) == 2 and subjects[0].motion.kind != "collide":
+            sides[subjects[0].is_face].append(subjects[0].motion.x < subjects[1].motion.x)
+    assert all(len(found) > 20 and 0.3 < sum(found) / len(found) < 0.7 for found in sides.values())
+
+
 @pytest.mark.parametrize("aspect", [1.0, 114 / 64, 64 / 114])
 def test_subjects_stay_in_view(aspect):
     for seed in range(150):

@@ -8,6 +8,7 @@ Legend: B batch, L text tokens, D width.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from openreels.types import Context
 __all__ = ["PromptWarning", "TextEncoder", "new_text_encoder", "train_tokenizer"]
 
 MAX_TOKENS = 160
+NAME = re.compile(r"@(image|video)_(\d{1,3})")  # of a reference, as models are told of it (`tasks/wording.py`)
 
 
 class PromptWarning(UserWarning):
@@ -64,7 +66,19 @@ class TextEncoder:
         device = device or self.model.device
         tokens_BL, mask_BL = tokens_BL.to(device), mask_BL.to(device)
         hidden_BLD = self.model(input_ids=tokens_BL, attention_mask=mask_BL).last_hidden_state
-        return Context(hidden_BLD.float(), mask_BL.bool())
+        named = [self._named(tokens) for tokens in tokens_BL.tolist()]
+        named_BL = torch.tensor(named, device=device) if any(map(any, named)) else None
+        return Context(hidden_BLD.float(), mask_BL.bool(), named_BL=named_BL)
+
+    def _named(self, tokens: Sequence[int]) -> list[int]:
+        """Which reference every token names, see `Context`."""
+        pieces = self.tokenizer.convert_ids_to_tokens(tokens)
+        numbers = [0] * len(pieces)
+        owner = [index for index, piece in enumerate(pieces) for _ in piece]
+        for name in NAME.finditer("".join(pieces)):  # pieces spell every byte as one character, ASCII as it is
+            for index in {*owner[name.start() : name.end()]}:
+                numbers[index] = int(name[2]) if name[1] == "image" else -int(name[2])
+        return numbers
 
     def __call__(self, prompts: Sequence[str]) -> Context:
         """Hidden states of prompts."""

@@ -15,6 +15,7 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from openreels.models.layout import quantities, settled, units
+from openreels.models.mentions import SAID, Mentions
 from openreels.nn.linear import ZeroLinear
 from openreels.nn.modulation import TimeEmbedding
 from openreels.types import Context
@@ -24,7 +25,25 @@ __all__ = ["LayoutPlanner"]
 PULL = 0.7  # of evidence, at the first step of planning; normalised units
 TEXT_OCTAVES = 9  # of places in a prompt: waves of 2 to 512 tokens
 TIME_FREQUENCIES = 64
+LOOKS = 2  # of what is read at itself: at the words around a name, then from the picture at who is named so
 SHOWN = 6  # pictures and clips that are told apart by their number; further ones share the last
+
+
+class Relating(nn.Module):
+    """Tokens (B, L, D) look at each other, `LOOKS` times by the same attention; nothing comes of it at first."""
+
+    def __init__(self, width: int, num_heads: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, num_heads, batch_first=True)
+        nn.init.zeros_(self.attention.out_proj.weight)
+
+    def forward(self, x_BLD: Tensor, mask_BL: Tensor) -> Tensor:
+        """mask_BL: bool, True where a token is real."""
+        for _ in range(LOOKS):
+            at_BLD = self.norm(x_BLD)
+            x_BLD = x_BLD + self.attention(at_BLD, at_BLD, at_BLD, key_padding_mask=~mask_BL, need_weights=False)[0]
+        return x_BLD
 
 
 class LayoutPlanner(ModelMixin, ConfigMixin):
@@ -62,8 +81,10 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         self.follow = ZeroLinear(width, width)
         self.embed_text = nn.Sequential(nn.LayerNorm(text_dim), nn.Linear(text_dim, width))
         self.embed_place = ZeroLinear(2 * TEXT_OCTAVES, width)
+        self.mentions, self.embed_said = Mentions(text_dim), ZeroLinear(SAID, width)
+        self.relate = Relating(width, num_heads)
         layer = nn.TransformerDecoderLayer(
-            width, num_heads, 3 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+            width, num_heads, 12 * width // 5, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
         self.layers = nn.TransformerDecoder(layer, num_layers, nn.LayerNorm(width))
         self.leave = nn.ModuleList(nn.Linear(width, size) for size in sizes)
@@ -105,7 +126,7 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         x = x.flatten(1, 2)
         # Layouts of one prompt stand side by side and do not see each other: it is read once for all.
         number = torch.arange(copies, device=x.device).repeat_interleave(x.shape[1])
-        memory_PLD, mask_PL = self._read(context, seen)
+        memory_PLD, mask_PL = self._read(context, seen, _names(shown))
         x = self.layers(
             x.unflatten(0, (-1, copies)).flatten(1, 2),
             memory_PLD.to(x.dtype),
@@ -123,18 +144,22 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         parts = zip(self.embed, self.quantities, strict=True)
         return torch.stack([embed(whole_BSFK[..., part].flatten(2)) for embed, part in parts], 2) + self.embed_token
 
-    def _read(self, context: Context, seen: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def _read(self, context: Context, seen: Sequence[Tensor], names: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The prompt's tokens (P, L, D) and where they stand, for of two things it is said in turn how they look; then
-        those of what is shown, (P, S, quantities, D) each. And where all these are, (P, L), bool."""
+        those of what is shown, (P, S, quantities, D) each, of what the prompt names so, and what it says of that; all
+        related to each other. And where all these are, (P, L), bool."""
         text_BLD = self.embed_text(context.hidden_BLD.to(self.dtype))
         place_L = torch.arange(text_BLD.shape[1], device=text_BLD.device, dtype=torch.float32)
         phase_LW = pi * place_L[:, None] / 2.0 ** torch.arange(TEXT_OCTAVES, device=text_BLD.device)
         parts = [text_BLD + self.embed_place(torch.cat([phase_LW.sin(), phase_LW.cos()], -1).to(self.dtype))]
-        for number, tokens_PSQD in enumerate(seen):
-            parts.append((tokens_PSQD + self.embed_shown[min(number, SHOWN - 1)]).flatten(1, 2))
+        said_PRD = self.embed_said(self.mentions(context, names))
+        for number, (tokens_PSQD, said_PD) in enumerate(zip(seen, said_PRD.unbind(1), strict=True)):
+            told_PD = said_PD.to(tokens_PSQD.dtype) + self.embed_shown[min(number, SHOWN - 1)]
+            parts.append((tokens_PSQD + told_PD[:, None, None]).flatten(1, 2))
         memory_PLD = torch.cat(parts, dim=1)
         more = memory_PLD.shape[1] - text_BLD.shape[1]
-        return memory_PLD, nn.functional.pad(context.mask_BL, (0, more), value=True)
+        mask_PL = nn.functional.pad(context.mask_BL, (0, more), value=True)
+        return self.relate(memory_PLD, mask_PL), mask_PL
 
     @apply_forward_hook  # offloading moves the weights
     @torch.no_grad()
@@ -184,3 +209,14 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         likely_B = evidence(found_BSFK / self.scale_K.float() + self.middle_K.float())
         (slope_BSFK,) = torch.autograd.grad(likely_B.sum(), found_BSFK)
         return nn.functional.normalize(slope_BSFK.flatten(1), dim=1).view_as(slope_BSFK).to(self.dtype)
+
+
+def _names(shown: Sequence[Tensor]) -> list[int]:
+    """How prompts name what is shown, see `Context.named_BL`: pictures and clips, whose layouts (P, S, F', K) these
+    are, are counted apart."""
+    names, pictures, clips = [], 0, 0
+    for layout_PSFK in shown:
+        is_still = layout_PSFK.shape[2] == 1
+        pictures, clips = pictures + is_still, clips + (not is_still)
+        names.append(pictures if is_still else -clips)
+    return names

@@ -4,7 +4,7 @@ The way back from a layout: what a planner must know of the pictures and clips t
 bounces as it did, a subject is the one of its portrait) is in their layouts. Supervised, for the world knows them.
 
 Legend: B batch, S subjects, F latent frames, K numbers of a layout, N video tokens, A audio tokens, C channels, D
-width, Q tokens of subjects and of the picture.
+width, Q tokens of subjects and of the picture, M moments of a latent frame, E tokens around a mouth.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from openreels.models.layout import (
+    CLASSES,
     MOMENTS,
     MOUTH,
     PLACE,
+    RADIUS,
     THERE,
     TOUCH,
+    X,
+    Y,
     layout_numbers,
     left_to_right,
     places,
@@ -33,14 +37,16 @@ from openreels.types import VideoShape
 
 __all__ = ["LayoutReader"]
 
-EAR_WIDTH = 32
+EAR_WIDTH, EYE_WIDTH = 32, 64
+CHIN = 0.45  # of a face's radius, how far below its middle its mouth is
 TIME_OCTAVES = 6  # of latent frames: waves of 2 to 64
 REACH = 1  # latent frames on either side of its own that a token sees
 
 
 class LayoutReader(ModelMixin, ConfigMixin):
     """Latents (B, N, C) -> layouts (B, S, F, K): a transformer over their tokens, and one token for each subject in
-    each latent frame, which leaves as its numbers there. Of sounds, a few convolutions hear mouths and touches.
+    each latent frame, which leaves as its numbers there. How wide mouths open is then looked up where they are, for of
+    that tokens so far apart tell nothing. Of sounds, a few convolutions hear mouths and touches.
 
     Where something is in a frame is to be seen in that frame and the next ones: tokens see no further, but for those of
     subjects, which agree with each other who they are. (Where all saw all, clips were read three times less exactly
@@ -71,6 +77,14 @@ class LayoutReader(ModelMixin, ConfigMixin):
             nn.Conv1d(EAR_WIDTH, EAR_WIDTH, 5, padding=2),
             nn.SiLU(),
             nn.Conv1d(EAR_WIDTH, 2, 5, padding=2),
+        )
+        around = 4 * (channels + 1) + 3 + sum(classes)
+        self.eyes = nn.Sequential(
+            nn.Linear(around, EYE_WIDTH),
+            nn.SiLU(),
+            nn.Linear(EYE_WIDTH, EYE_WIDTH),
+            nn.SiLU(),
+            nn.Linear(EYE_WIDTH, MOMENTS),
         )
         self.embed_subject = nn.Parameter(torch.randn(subjects, width) * 0.5)
         self.embed_frame = nn.Linear(2 * TIME_OCTAVES, width)
@@ -110,6 +124,27 @@ class LayoutReader(ModelMixin, ConfigMixin):
         whole_B2T = torch.cat([heard_B2T[..., :1].expand(-1, -1, MOMENTS - 1), heard_B2T], -1)
         return whole_B2T.unflatten(2, (frames, -1)).transpose(1, 2).flatten(2)
 
+    def forward_mouths(self, latents_BNC: Tensor, layout_BSFK: Tensor, shape: VideoShape) -> Tensor:
+        """How wide the mouths of subjects open who are where a layout says, (B, S, F, M)."""
+        short = min(shape.height, shape.width)
+        rows, columns = shape.latent_height, shape.latent_width
+        token = shape.height / rows / short
+        # The four tokens around each mouth: those above and left of it, and the next ones.
+        row_BSF = (layout_BSFK[..., Y].mean(-1) + CHIN * layout_BSFK[..., RADIUS]) / token + rows / 2 - 0.5
+        column_BSF = layout_BSFK[..., X].mean(-1) / token + columns / 2 - 0.5
+        corner_BSF2 = torch.stack([row_BSF.floor(), column_BSF.floor()], -1)
+        steps_E2 = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]], device=latents_BNC.device)
+        at_BSFE2 = corner_BSF2[..., None, :].long() + steps_E2
+        is_seen_BSFE = (at_BSFE2 >= 0).all(-1) & (at_BSFE2[..., 0] < rows) & (at_BSFE2[..., 1] < columns)
+        frame_F11 = torch.arange(shape.latent_frames, device=latents_BNC.device)[:, None]
+        index_BSFE = (frame_F11 * rows + at_BSFE2[..., 0].clamp(0, rows - 1)) * columns
+        index_BSFE = index_BSFE + at_BSFE2[..., 1].clamp(0, columns - 1)
+        clip_B111 = torch.arange(len(latents_BNC), device=latents_BNC.device)[:, None, None, None]
+        seen_BSFEC = latents_BNC[clip_B111, index_BSFE] * is_seen_BSFE[..., None]
+        away_BSF2 = torch.stack([row_BSF, column_BSF], -1) - corner_BSF2
+        known = [is_seen_BSFE, away_BSF2, layout_BSFK[..., RADIUS, None] / token, layout_BSFK[..., CLASSES:]]
+        return self.eyes(torch.cat([seen_BSFEC.flatten(-2), *known], dim=-1).to(self.dtype))
+
     def normalised(self, layout_BSFK: Tensor) -> Tensor:
         """Of about unit variance, (B, S, F, K)."""
         return (layout_BSFK - self.middle_K) * self.scale_K
@@ -126,7 +161,10 @@ class LayoutReader(ModelMixin, ConfigMixin):
         found_BSFK = self(latents_BNC, shape).float().cpu()
         found_BSFK = found_BSFK / self.scale_K.float().cpu() + self.middle_K.float().cpu()
         found_BSFK[..., TOUCH] = 0.0
-        return left_to_right(settled(found_BSFK, self.config.classes))
+        found_BSFK = settled(found_BSFK, self.config.classes)
+        mouths_BSFM = self.forward_mouths(latents_BNC, found_BSFK.to(latents_BNC.device), shape).float().cpu()
+        found_BSFK[..., MOUTH] = mouths_BSFM.clamp(0.0, 1.0)
+        return left_to_right(found_BSFK)
 
     @apply_forward_hook
     @torch.no_grad()

@@ -9,7 +9,7 @@ A token also sees what is given, at its place and elsewhere (`models/surrounding
 begun, and of a place that a picture shows, most need only be copied.
 
 Legend: B batch, N tokens, P tokens of pictures, A position axes, S steps apart, C channels, K numbers, D width, L text
-tokens, H heads, d head width.
+tokens, R references, H heads, d head width.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from openreels.models.layout import Waves
+from openreels.models.mentions import SAID, Mentions
 from openreels.models.surroundings import (
     BESIDE,
     FRAMES_APART,
@@ -91,15 +92,18 @@ class PictureReading(nn.Module):
         self.to_q = nn.Linear(width, num_heads * head_dim)
         self.to_k = nn.Linear(numbers, num_heads * head_dim)
         self.to_v = nn.Linear(numbers, num_heads * head_dim)
+        self.said_to_k = ZeroLinear(SAID, num_heads * head_dim)
         self.norm_qk = QueryKeyNorm(head_dim)
         self.away_Hd = nn.Parameter(torch.zeros(num_heads, head_dim))
         self.frames_HS = _nearness(num_heads, FRAMES_APART, timeless=1)
         self.rows_HS, self.columns_HS = _nearness(num_heads, PLACES_APART), _nearness(num_heads, PLACES_APART)
         self.to_out = ZeroLinear(num_heads * head_dim, width)
 
-    def forward(self, known_BND: Tensor, pictures: Pictures) -> Tensor:
+    def forward(self, known_BND: Tensor, pictures: Pictures, said_BPK: Tensor) -> Tensor:
+        """said_BPK: what the prompt says of the picture that each token is of."""
         tokens_BPK = pictures.tokens_BPK.to(known_BND.dtype)
-        parts = self.to_q(known_BND), self.to_k(tokens_BPK), self.to_v(tokens_BPK)
+        keys_BPD = self.to_k(tokens_BPK) + self.said_to_k(said_BPK.to(known_BND.dtype))
+        parts = self.to_q(known_BND), keys_BPD, self.to_v(tokens_BPK)
         q, k, v = (part.unflatten(-1, (self.num_heads, -1)) for part in parts)
         q, k = self.norm_qk(q, k)
         away_B1Hd = self.away_Hd.to(k.dtype).expand(len(k), 1, -1, -1)
@@ -132,11 +136,11 @@ class Look(nn.Module):
         self.pictures = PictureReading(channels, width)
         self.prompt = None if text_dim is None else PromptReading(width, text_dim, width)
 
-    def forward(self, x_BND: Tensor, context: Context, pictures: Pictures | None) -> Tensor:
+    def forward(self, x_BND: Tensor, context: Context, pictures: Pictures | None, said_BPK: Tensor | None) -> Tensor:
         known_BND = self.norm(x_BND)
         if self.prompt is not None:
             x_BND = x_BND + self.prompt(known_BND, context)
-        return x_BND if pictures is None else x_BND + self.pictures(known_BND, pictures)
+        return x_BND if pictures is None else x_BND + self.pictures(known_BND, pictures, said_BPK)
 
 
 class GatedLayer(nn.Module):
@@ -179,6 +183,7 @@ class Sketch(nn.Module):
         self.enter_text = PromptReading(self.waves.out_features, text_dim, width)
         self.layers = nn.ModuleList(GatedLayer(width, width + width // 4) for _ in range(layers))
         self.looks = nn.ModuleDict()
+        self.mentions = Mentions(text_dim) if sees else None
         if sees:
             looks = {"0": Look(channels, width), str(layers // 2): Look(channels, width, text_dim)}
             self.looks.update(looks)
@@ -190,9 +195,16 @@ class Sketch(nn.Module):
         x_BND = self.enter(told_BNK) + self.enter_text(told_BNK, context)
         if surroundings is not None:
             x_BND = x_BND + self.enter_beside(surroundings.beside_BNK.to(x_BND.dtype))
+        pictures = surroundings.pictures if surroundings is not None and self.looks else None
+        said_BPK = None if pictures is None else self._said(context, pictures.names_P)
         for number, layer in enumerate(self.layers):
             if str(number) in self.looks:
-                x_BND = self.looks[str(number)](x_BND, context, surroundings and surroundings.pictures)
+                x_BND = self.looks[str(number)](x_BND, context, pictures, said_BPK)
             x_BND = layer(x_BND)
         out = self.leave(x_BND).float()
         return Sketched(out[..., :-1], out[..., -1:].clamp(-6.0, 2.0).exp())
+
+    def _said(self, context: Context, names_P: Tensor) -> Tensor:
+        """What the prompt says of the references of these names, (B, P, K)."""
+        names_R, index_P = names_P.unique(return_inverse=True)
+        return self.mentions(context, names_R.tolist())[:, index_P]

@@ -34,12 +34,14 @@ class Pictures(NamedTuple):
     itself that is given, 1 in a clip as long as that, one 1 for the number of any other picture (`PICTURED`).
     given_BP: whether anything is. apart_NPA: how far every token of the clip is from each, in steps from the furthest;
     of a single picture and every frame as much, one step more than all else.
+    names_P: which reference each is of, as prompts name it (`Context.named_BL`); 0: of the clip itself.
     looked_at_BN: which tokens of the clip these are; None: all.
     """
 
     tokens_BPK: Tensor
     given_BP: Tensor
     apart_NPA: Tensor
+    names_P: Tensor
     looked_at_BN: Tensor | None = None
 
 
@@ -100,18 +102,19 @@ def pictures(state: StreamState) -> Pictures | None:
         parts.append(_kept(state))
     if not parts:
         return None
-    tokens, given, positions, timeless = zip(*parts, strict=True)
+    tokens, given, positions, timeless, names = zip(*parts, strict=True)
     apart_NPA = _apart(state.positions_NP, torch.cat(positions), torch.cat(timeless))
-    return Pictures(torch.cat(tokens, 1), torch.cat(given, 1), apart_NPA)
+    return Pictures(torch.cat(tokens, 1), torch.cat(given, 1), apart_NPA, torch.cat(names))
 
 
 class _Part(NamedTuple):
-    """Some of the tokens of `Pictures`, where they are, and whether they are at no time of the clip."""
+    """Some of the tokens of `Pictures`, where they are, whether they are at no time of the clip, and their names."""
 
     tokens_BPK: Tensor
     given_BP: Tensor
     positions_PA: Tensor
     timeless_P: Tensor
+    names_P: Tensor
 
 
 def _kept(state: StreamState) -> _Part:
@@ -121,7 +124,7 @@ def _kept(state: StreamState) -> _Part:
     marks_BNK = nn.functional.pad(share_BN1, (0, PICTURED - 1))
     tokens_BNK = torch.cat([latents_BNC, _frame_means(latents_BNC, share_BN1, state.positions_NP), marks_BNK], dim=-1)
     timeless_N = torch.zeros(state.tokens, dtype=torch.bool, device=share_BN1.device)
-    return _Part(tokens_BNK, share_BN1[..., 0] > 0, state.positions_NP, timeless_N)
+    return _Part(tokens_BNK, share_BN1[..., 0] > 0, state.positions_NP, timeless_N, timeless_N.long())
 
 
 def _referred(state: StreamState) -> _Part:
@@ -138,7 +141,8 @@ def _referred(state: StreamState) -> _Part:
     tokens_BRK = torch.cat([latents_BRC, means_BRC, marks_RK.expand(len(latents_BRC), -1, -1)], dim=-1)
     if alike:
         positions_RP[-alike:] = state.positions_NP
-    return _Part(tokens_BRK, everywhere_BR1[..., 0] > 0, positions_RP, ~moving_R)
+    names_R = torch.where(moving_R, -1, frame_R.long() + 1)
+    return _Part(tokens_BRK, everywhere_BR1[..., 0] > 0, positions_RP, ~moving_R, names_R)
 
 
 def _frame_means(latents_BNC: Tensor, share_BN1: Tensor, positions_NP: Tensor) -> Tensor:

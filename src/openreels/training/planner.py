@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
+from itertools import permutations
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,7 @@ from openreels.codecs.video import VideoCodec
 from openreels.encoders.text import TextEncoder
 from openreels.flow.path import interpolate
 from openreels.media.folders import replaced_folder
-from openreels.models.layout import RADIUS, THERE, TOUCH, WAYS, as_long, left_to_right
+from openreels.models.layout import RADIUS, THERE, TOUCH, WAYS, X, Y, as_long, left_to_right
 from openreels.models.planner import LayoutPlanner
 from openreels.nn.precision import autocast
 from openreels.training.latents import Bucket, clip_seed, example_of, moment_of, plain_film, scene_of
@@ -161,8 +162,10 @@ def case(bucket: Bucket, number: int, shape: VideoShape, begun: bool = False) ->
         followed = followed_layouts(example, shape)
         is_seen = example.source is not None or example.given == "picture" or example.kept
         shown_alike = as_long(shown[: len(shown) - len(followed)], shape.latent_frames)
-        if (is_seen and followed[0].any()) or any(_shows_all(reference) for reference in example.references):
-            # Everybody stands as in what is followed: an instruction need not name them all.
+        # Everybody stands as in what is followed: an instruction need not name them all.
+        if is_seen and followed[0].any():
+            layout_SFK = in_places_of(followed[0], layout_SFK)
+        elif any(_shows_all(reference) for reference in example.references):
             layout_SFK = left_to_right(layout_SFK[None])[0]
         else:
             layout_SFK = in_order_of(example.prompt, example.target, layout_SFK)
@@ -185,6 +188,24 @@ def in_order_of(prompt: str, film: Film, layout_SFK: Tensor) -> Tensor:
     if not (layout_SFK[..., THERE] > 0.5).any(1).all():
         return layout_SFK
     return left_to_right(layout_SFK[None])[0]
+
+
+def in_places_of(seen_SFK: Tensor, layout_SFK: Tensor) -> Tensor:
+    """A layout whose subjects have the numbers of those that were seen where they are: who is taken away leaves his
+    number empty, and who is added gets one that is."""
+    layout_SFK = left_to_right(layout_SFK[None])[0]
+    orders = [list(order) for order in permutations(range(len(layout_SFK)))]
+    away = [_way_between(seen_SFK, layout_SFK[order]) for order in orders]
+    return layout_SFK[orders[away.index(min(away))]]
+
+
+def _way_between(one_SFK: Tensor, other_SFK: Tensor) -> float:
+    """How far apart subjects of the same number are, on average over time, summed up; short sides, one where only one
+    of them is there."""
+    there_SF, also_SF = one_SFK[..., THERE] > 0.5, other_SFK[..., THERE] > 0.5
+    away_SF = torch.hypot(*((one_SFK[..., part] - other_SFK[..., part]).mean(-1) for part in (X, Y)))
+    away_SF = torch.where(there_SF & also_SF, away_SF, (there_SF | also_SF).float())
+    return float(away_SF.mean(1).sum())
 
 
 def train_planner(

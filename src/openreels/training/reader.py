@@ -3,7 +3,8 @@
 It learns from latents that are kept anyway: plain clips, and of the cases of the task table the true results (clothes,
 weather, styles, moving cameras) and all that is handed over to look at.
 
-Legend: B batch, S subjects, F latent frames, K numbers of a layout, N tokens of either stream, C channels.
+Legend: B batch, S subjects, F latent frames, K numbers of a layout, M moments of a latent frame, N tokens of either
+stream, C channels.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from openreels.media.folders import replaced_folder
-from openreels.models.layout import CLASSES, MOUTH, THERE, TOUCH, sounding
+from openreels.models.layout import CLASSES, MOMENTS, MOUTH, RADIUS, THERE, TOUCH, WAYS, sounding
 from openreels.models.reader import LayoutReader
 from openreels.nn.precision import autocast
 from openreels.training.latents import Bucket, Codecs, LatentSet
@@ -31,6 +32,9 @@ __all__ = ["ReaderTask", "new_reader", "train_reader"]
 TOKENS, LARGEST = 8_000, 256  # of a step; clips
 HEARD_SHARE, HEARD_WEIGHT = 0.2, 10.0  # of steps on clips with sound, that on it; and what its error weighs
 STILL_WEIGHT = 4.0  # how much more often stills are drawn: one moment, of which a portrait or a first frame is all
+PAGE_WEIGHT = 10.0  # the same of storyboards: a page shows everything at a half or a third of its size
+MOUTH_WEIGHT = 10.0  # of the error of mouths, which are mostly shut
+MOUTH_ERROR = 0.02  # short sides: where a mouth is looked for, faces will have been read
 NAMES = 4.0  # what an error of kind or colour weighs, against one of place: they are the last to be learnt
 
 
@@ -40,20 +44,21 @@ def new_reader(channels: int, sound_channels: int) -> LayoutReader:
 
 
 class Drawn(NamedTuple):
-    """What a step works on: latents, of what shape the video is, whether they are those of its sound, and the layouts
-    that are to be read."""
+    """What a step works on: latents, of what shape the video is, whether they are those of its sound, the layouts that
+    are to be read, and how far away from its place every subject is looked at in the face (`WAYS` numbers)."""
 
     latents_BNC: Tensor
     shape: VideoShape
     is_sound: bool
     layout_BSFK: Tensor
+    error_BSK: Tensor
 
 
 class ReaderTask(Task):
     """The squared error of the numbers, by the order of subjects in which it is smallest: none is asked for.
 
-    latents: clips and cases that have a picture. weights: how often each kind is drawn, stills `STILL_WEIGHT` times
-    as often.
+    latents: clips and cases that have a picture. weights: how often each kind is drawn, stills and storyboards so many
+    times as often (`STILL_WEIGHT`, `PAGE_WEIGHT`).
     """
 
     name = "reader"
@@ -69,8 +74,8 @@ class ReaderTask(Task):
         self.reader, self.latents = reader, latents
         self.modules = {"reader": reader}
         self.optimizers = muon_and_adamw(self.modules.values(), muon_lr=muon_lr, adamw_lr=adamw_lr)
-        often = (weight * (STILL_WEIGHT if kind.frames == 1 else 1.0) for kind, weight in weights.items())
-        self.kinds, self.weights = list(weights), torch.tensor(list(often))
+        self.kinds = list(weights)
+        self.weights = torch.tensor([weight * _more(kind) for kind, weight in weights.items()])
 
     @property
     def samples_per_step(self) -> int:
@@ -88,7 +93,9 @@ class ReaderTask(Task):
         stream, tokens, shape, number = views[int(torch.randint(len(views), (), generator=generator))]
         index = torch.randint(len(data), (self._batch(shape),), generator=generator)
         layouts = [data.layout(i) if number is None else data.shown(i)[number] for i in index.tolist()]
-        return Drawn(data.latents[stream][index, tokens].float(), shape, heard, torch.stack(layouts))
+        error_BSK = torch.randn(len(index), len(layouts[0]), 2, generator=generator) * MOUTH_ERROR
+        error_BSK = error_BSK.repeat_interleave(WAYS // 2, -1)
+        return Drawn(data.latents[stream][index, tokens].float(), shape, heard, torch.stack(layouts), error_BSK)
 
     def loss(self, drawn: Drawn) -> tuple[Tensor, dict[str, float | Tensor]]:
         device = self.reader.device
@@ -102,6 +109,7 @@ class ReaderTask(Task):
         true_BSFK = self.reader.normalised(layout_BSFK)
         with autocast(device):
             found_BSFK = self.reader(latents_BNC, drawn.shape)
+        seen = self._mouths(latents_BNC, layout_BSFK, drawn)
         orders = [list(order) for order in permutations(range(true_BSFK.shape[1]))]
         weight_K = torch.ones(true_BSFK.shape[-1], device=device)
         weight_K[CLASSES:] = NAMES
@@ -115,7 +123,21 @@ class ReaderTask(Task):
             ]
             there_BSF = true_BSFK[..., THERE] > 0
             named = (right[0] & right[1])[there_BSF].float()
-        return error_B.mean(), {"named": named.mean() if len(named) else 1.0}
+        return error_B.mean() + seen, {"named": named.mean() if len(named) else 1.0, "mouths": seen.detach()}
+
+    def _mouths(self, latents_BNC: Tensor, layout_BSFK: Tensor, drawn: Drawn) -> Tensor:
+        """The squared error of what is seen of the mouths of those who are there."""
+        near_BSFK = layout_BSFK.clone()
+        near_BSFK[..., :WAYS] += drawn.error_BSK.to(layout_BSFK.device)[:, :, None]
+        with autocast(latents_BNC.device):
+            found_BSFM = self.reader.forward_mouths(latents_BNC, near_BSFK, drawn.shape)
+        there_BSF1 = (layout_BSFK[..., THERE, None] > 0.5) & (layout_BSFK[..., RADIUS, None] > 0)
+        error_BSFM = (found_BSFM.float() - layout_BSFK[..., MOUTH]).square() * there_BSF1
+        return MOUTH_WEIGHT * error_BSFM.sum() / (MOMENTS * there_BSF1.sum().clamp(min=1))
+
+
+def _more(kind: Bucket) -> float:
+    return STILL_WEIGHT if kind.frames == 1 else PAGE_WEIGHT if kind.row == "storyboard" else 1.0
 
 
 class View(NamedTuple):

@@ -2,9 +2,8 @@
 
 Colour, kind and motion of every subject are always named; the rest may be left out of short captions. Structured
 captions follow the paper: the visual description, then what is read and heard in the tags `<text>`, `<sfx>`,
-`<dialogue>`, `<singing>`, `<bgm>`, in this order. A tag that has nothing to say is left out. Two subjects are named in
-the order of the script, or the left one first where sides are told: which colour goes with which kind can be counted
-off.
+`<dialogue>`, `<singing>`, `<bgm>`, in this order. A tag that has nothing to say is left out. Where no sides are told,
+two subjects are named in the order of the script: which colour goes with which kind can be counted off.
 """
 
 from __future__ import annotations
@@ -327,8 +326,10 @@ def _action_en(rng: Random, scene: Scene, detail: _Detail, day: bool = False) ->
             style = rng.random()
             if style < 0.3:
                 text = f"on the left {parts[left]}, on the right {parts[1 - left]}"
-            elif style < 0.55:
+            elif style < 0.45:
                 text = f"{parts[left]} on the left while {parts[1 - left]} on the right"
+            elif style < 0.55:
+                text = f"{parts[1 - left]} on the right while {parts[left]} on the left"
             else:
                 text = f"{parts[0]} {'and' if rng.random() < 0.6 else 'while'} {parts[1]}"
         else:
@@ -523,8 +524,11 @@ def _action_zh(rng: Random, scene: Scene, detail: _Detail, day: bool = False) ->
         return f"{time}{place}，{nouns[0]}{verbs[0]}" if time or place else f"{nouns[0]}{verbs[0]}"
     left = 0 if subjects[0].motion.x < subjects[1].motion.x else 1
     parts = [f"{noun}{verb}" for noun, verb in zip(nouns, verbs, strict=True)]
-    if rng.random() < 0.5:
+    style = rng.random()
+    if style < 0.4:
         text = f"左边{parts[left]}，右边{parts[1 - left]}"
+    elif style < 0.5:
+        text = f"右边{parts[1 - left]}，左边{parts[left]}"
     else:
         text = f"{parts[0]}，{parts[1]}"
     return f"{time}{place}，{text}" if time or place else text

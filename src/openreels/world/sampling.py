@@ -269,6 +269,13 @@ def _collision(rng: Random, split: Split, frame: _Frame) -> tuple[Subject, ...]:
     return tuple(bodies)
 
 
+def _spans(rng: Random, frame: _Frame, share: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Where the first of two subjects is, in such a share of the width at either side, and the other one beside it."""
+    half = frame.width * 0.5
+    border = half - share * frame.width
+    return ((border, half), (-half, border)) if rng.random() < 0.5 else ((-half, -border), (-border, half))
+
+
 def _subjects(rng: Random, split: Split, frame: _Frame) -> tuple[Subject, ...]:
     half = frame.width * 0.5
     draw = rng.random()
@@ -276,10 +283,10 @@ def _subjects(rng: Random, split: Split, frame: _Frame) -> tuple[Subject, ...]:
         return (_face(rng, split, frame, -half, half, 0.36),)
     draw -= FACE_SHARE
     if draw < FACE_AND_SHAPE_SHARE:
-        border = -half + frame.width * 0.58
-        face = _face(rng, split, frame, -half, border, 0.285)
+        here, there = _spans(rng, frame, 0.58)
+        face = _face(rng, split, frame, *here, 0.285)
         triple = _triple(rng, "train", _IN_PAIR, _PAIR_WEIGHTS, avoid=face.colour)
-        return face, _shape(rng, triple, frame, border, half, True)
+        return face, _shape(rng, triple, frame, *there, True)
     draw -= FACE_AND_SHAPE_SHARE
     if draw < PAIR_SHARE:
         if draw < PAIR_SHARE * COLLIDE_SHARE:
@@ -287,11 +294,10 @@ def _subjects(rng: Random, split: Split, frame: _Frame) -> tuple[Subject, ...]:
         motions, weights = _IN_PAIR, _PAIR_WEIGHTS
         if frame.width >= 1.3:  # half of a square has no room to travel or circle
             motions, weights = (*_IN_PAIR, "slide", "roll", "orbit"), (*_PAIR_WEIGHTS, 14, 14, 14)
-        left = _triple(rng, split, motions, weights)
-        right = _triple(rng, "train", motions, weights, avoid=left[0])
-        first = _shape(rng, left, frame, -half, 0.0, True)
-        second = _shape(rng, right, frame, 0.0, half, True)
-        return first, second
+        here, there = _spans(rng, frame, 0.5)
+        triple = _triple(rng, split, motions, weights)
+        other = _triple(rng, "train", motions, weights, avoid=triple[0])
+        return _shape(rng, triple, frame, *here, True), _shape(rng, other, frame, *there, True)
     return (_shape(rng, _triple(rng, split, _SINGLE, _WEIGHTS), frame, -half, half, False),)
 
 
