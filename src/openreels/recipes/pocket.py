@@ -111,8 +111,14 @@ ROW_WEIGHTS = {
     "sound-to-impacts": 2.0,
     "video-to-sound": 2.0,
 }
-# The same for the planner: more for prompts in which it is a matter of several words and pictures who does what.
+# The same for the planner: more for prompts in which it is a matter of several words and pictures who does what, and
+# for those after which somebody is another one, or no longer there: what is seen is easily copied.
 PLANNED_ROWS = {
+    "inpaint-subject": 5.0,
+    "inpaint-attribute": 3.0,
+    "inpaint-reference": 3.0,
+    "inpaint-moving": 3.0,
+    "recolour": 3.0,
     "references-2": 3.0,
     "references-3": 3.0,
     "references-4": 3.0,
@@ -123,9 +129,9 @@ PLANNED_ROWS = {
     "multi-shot": 4.0,
     "speakers": 4.0,
     **{f"extension-{kind}": 1.5 for kind in CUTS},
-    "replace-subject": 2.0,
-    "remove-subject": 2.0,
-    "add-subject": 2.0,
+    "replace-subject": 6.0,
+    "remove-subject": 6.0,
+    "add-subject": 6.0,
     "inpaint-two-references": 2.0,
     "key-frames": 2.0,
 }
