@@ -180,7 +180,7 @@ def test_following_shows_half_of_the_pictures_finished(make_task):
 # --- what learns -----------------------------------------------------------------------------------------------------
 
 
-EYES = (".looks.0.", ".pictures.")  # of a sketch: what is used where something is given
+EYES = ("sketch.mentions.", ".looks.0.", ".pictures.")  # of a sketch: what is used where something is given
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -53,4 +53,4 @@ def test_a_few_steps_reduce_the_loss(tmp_path):
     encoder = new_text_encoder(train_tokenizer(captions, 400), width=32, layers=1, heads=2)
     task = TextEncoderTask(encoder, batch=16)
     first = task.loss((0, torch.Generator().manual_seed(0)))[0].item()
-    assert run(task, LoopConfig(tmp_path, steps=25, log_every=5, on_log=lambda line: None))["loss"] < 0.8 * first
+    assert run(task, LoopConfig(tmp_path, steps=30, log_every=5, on_log=lambda line: None))["loss"] < 0.8 * first
