@@ -90,6 +90,7 @@ class Context(HiddenStates):
     guidance_B: the guidance scale a distilled model shall imitate (HunyuanVideo-1.0), such as 6.0.
     named_BL: which reference every token of the prompt names, int64: k for the k-th picture (@image_1 is 1), -k for the
     k-th clip (@video_1 is -1), 0 for none; None: no prompt names any, or nobody looked.
+    brief_BK: what the prompt asks for, as likelihoods of answers (`encoders/brief.py`); None: nobody said.
     A source that is None is not there; a model that has no entrance for a source refuses it.
     """
 
@@ -98,22 +99,27 @@ class Context(HiddenStates):
     pooled_BE: Tensor | None = None
     guidance_B: Tensor | None = None
     named_BL: Tensor | None = None
+    brief_BK: Tensor | None = None
 
     def to(self, *args, **kwargs) -> Context:
         text = super().to(*args, **kwargs)
         others = {name: None if (x := getattr(self, name)) is None else x.to(*args, **kwargs) for name in _SOURCES}
-        for name in ("guidance_B", "named_BL"):  # numbers to embed or to compare: never rounded
+        for name in _NUMBERS:  # numbers to embed or to compare: never rounded
             if (value := getattr(self, name)) is not None:
                 others[name] = value.to(text.hidden_BLD.device)
         return Context(text.hidden_BLD, text.mask_BL, **others)
 
     def rows(self, index: Tensor) -> Context:
         text, others = super().rows(index), {}
-        for name in (*_SOURCES, "guidance_B", "named_BL"):
+        for name in (*_SOURCES, *_NUMBERS):
             value = getattr(self, name)
             if value is not None:
                 others[name] = value.rows(index) if isinstance(value, HiddenStates) else value[index]
         return Context(text.hidden_BLD, text.mask_BL, **others)
+
+    def briefly(self) -> Context:
+        """The same as it sounds to whom only the brief is told: no word is heard."""
+        return replace(self, hidden_BLD=torch.zeros_like(self.hidden_BLD), named_BL=None)
 
     @staticmethod
     def stack(parts: Sequence[Context]) -> Context:
@@ -137,10 +143,16 @@ class Context(HiddenStates):
                 stacked[name] = torch.cat(given)
         if any(part.named_BL is not None for part in parts):
             stacked["named_BL"] = torch.cat([_named(part, text.hidden_BLD.shape[1]) for part in parts])
+        briefs = [part.brief_BK for part in parts]
+        if (brief_BK := next((brief for brief in briefs if brief is not None), None)) is not None:
+            unsaid = [brief_BK.new_zeros(len(part.hidden_BLD), brief_BK.shape[1]) for part in parts]
+            said = [none if brief is None else brief for brief, none in zip(briefs, unsaid, strict=True)]
+            stacked["brief_BK"] = torch.cat(said)
         return Context(text.hidden_BLD, text.mask_BL, **stacked)
 
 
 _SOURCES = ("glyph", "image", "pooled_BE")
+_NUMBERS = ("guidance_B", "named_BL", "brief_BK")
 
 
 def _named(part: Context, length: int) -> Tensor:

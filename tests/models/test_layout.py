@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from openreels.models.layout import (
     CLASSES,
+    MOMENT,
     MOUTH,
     NEARBY,
     PLACE,
@@ -19,12 +20,16 @@ from openreels.models.layout import (
     TOUCH,
     LayoutEmbedding,
     Waves,
+    X,
+    amended,
     as_long,
     as_seen,
+    cuts,
     heard_layout,
     heard_numbers,
     layout_numbers,
     left_to_right,
+    moments,
     seen_layout,
     seen_numbers,
     shared_weights,
@@ -77,18 +82,18 @@ def test_every_token_is_told_the_way_to_the_subject(x, y, size):
             place = [*shares, width / 64, height / 64, 1.0]
             assert_close(told[0, 0, row, column, first : first + PLACE], torch.tensor(place))
     assert not told[0, 1:, ..., first + PLACE - 1].any()  # only the first frame is the first
-    assert not told[..., first + PLACE : -1].any()  # there is nobody else
+    assert not told[..., first + PLACE : -1 - MOMENT].any()  # there is nobody else
 
 
 def test_waves_are_of_ways_and_of_places_in_the_canvas():
     told = torch.randn(2, 3, seen_numbers(SORTS), generator=torch.Generator().manual_seed(0))
     waves = Waves(told.shape[-1], waved_numbers(SORTS), octaves=2)
     found = waves(told)
-    assert found.shape[-1] == waves.out_features == told.shape[-1] + 2 * 2 * 18
+    assert found.shape[-1] == waves.out_features == told.shape[-1] + 2 * 2 * 19
     assert torch.equal(found[..., : told.shape[-1]], told)
     first = layout_numbers(SORTS)
     second = first + PLACE
-    chosen = told[..., [*range(8), first, first + 1, *range(second, second + 8)]]
+    chosen = told[..., [*range(8), first, first + 1, *range(second, second + 8), second + layout_numbers(SORTS)]]
     expected = [(torch.pi * chosen).sin(), (torch.pi * chosen).cos()]
     expected += [(2 * torch.pi * chosen).sin(), (2 * torch.pi * chosen).cos()]
     assert_close(found[..., told.shape[-1] :], torch.cat(expected, -1))
@@ -233,3 +238,63 @@ def test_only_frames_in_which_it_was_seen_are_exact_and_what_was_heard_is_no_pla
     nobody = torch.zeros_like(seen)
     assert torch.equal(as_seen(planned, nobody), planned)
     assert torch.equal(as_seen(planned, sounding(seen)), planned)
+
+
+def test_cuts_are_where_somebody_leaps_changes_or_is_suddenly_there():
+    still = layout({"x": 0.1, "y": 0.0, "radius": 0.1}, frames=4)
+    assert not cuts(still).any()
+    for part, change in ((X, 0.4), (slice(RADIUS, RADIUS + 1), 0.1)):
+        other = still.clone()
+        other[:, 0, 2:, part] += change
+        assert cuts(other).tolist() == [[False, False, True, False]]
+    gone = still.clone()
+    gone[:, 0, 2:, THERE] = 0.0
+    assert cuts(gone).tolist() == [[False, False, True, False]]
+    aside = gone.clone()
+    aside[..., X] = 0.45  # whoever leaves by the edge was not cut away
+    assert not cuts(aside).any()
+    recast = still.clone()
+    recast[:, 0, 3, CLASSES:] = recast[:, 0, 3, CLASSES:].roll(1, -1)
+    assert cuts(recast).tolist() == [[False, False, False, True]]
+
+
+def test_every_token_is_told_when_it_is():
+    cut = layout({"x": 0.1, "y": 0.0, "radius": 0.1}, frames=3)
+    cut[:, 0, 2:, X] += 0.4
+    when_FK = moments(cut)[0]
+    assert when_FK.tolist() == [[-1.0, 0.0, 0.0, 1.0], [0.0, 0.125, 0.0, 1.0], [1.0, 0.25, 1.0, 0.0]]
+    assert moments(cut[:, :, :1])[0].tolist() == [[-1.0, 0.0, 0.0, 0.0]]
+    shape = VideoShape(9, 32, 32, Fraction(16), 3, 2, 2, 4)
+    told_BNK = seen_layout(cut, shape)
+    assert torch.equal(told_BNK[0, :, -1 - MOMENT : -1], when_FK.repeat_interleave(4, 0))
+
+
+def said(*likely: float) -> torch.Tensor:
+    """How likely nobody and every class are, of one prompt."""
+    return torch.tensor([likely])
+
+
+def test_whom_an_instruction_means_changes_and_everybody_else_stays():
+    """Seen are a subject of kind 0 on the left and one of kind 2 on the right, both of colour 0."""
+    seen = layout({"x": -0.3, "y": 0.1}, {"x": 0.3, "y": 0.2, "kind": 2})
+    seen[..., CLASSES + SORTS[0]] = 1.0
+    plan = torch.rand(seen.shape, generator=torch.Generator().manual_seed(0))
+    right = [said(0.05, 0.05, 0.0, 0.9), said(0.1, 0.9, 0.0)]
+    nobody, other = said(1.0, 0.0, 0.0, 0.0), [said(0.0, 0.0, 1.0, 0.0), said(0.0, 0.0, 1.0)]
+    gone = amended(plan, seen, right, [nobody, said(1.0, 0.0, 0.0)])
+    untouched = [*range(TOUCH.start), *range(TOUCH.stop, seen.shape[-1])]
+    assert torch.equal(gone[:, 0][..., untouched], seen[:, 0][..., untouched]) and not gone[:, 1].any()
+    changed = amended(plan, seen, right, other)
+    assert torch.equal(changed[:, 1, :, : TOUCH.start], seen[:, 1, :, : TOUCH.start])
+    assert changed[0, 1, :, CLASSES:].tolist() == [[0.0, 1.0, 0.0, 0.0, 1.0]] * 3
+    assert torch.equal(changed[:, 0][..., untouched], seen[:, 0][..., untouched])
+
+
+def test_a_plan_stays_where_nobody_or_several_could_be_meant():
+    seen = layout({"x": -0.3, "y": 0.1}, {"x": 0.3, "y": 0.2})
+    seen[..., CLASSES + SORTS[0]] = 1.0  # two alike
+    plan = torch.rand(seen.shape, generator=torch.Generator().manual_seed(0))
+    new = [said(0.0, 0.0, 1.0, 0.0), said(0.0, 0.0, 1.0)]
+    for kind, colour in (((0.0, 1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), ((0.0, 0.0, 1.0, 0.0), (0.0, 1.0, 0.0)),
+                         ((1.0, 0.0, 0.0, 0.0), (1.0, 0.0, 0.0))):  # fmt: skip
+        assert torch.equal(amended(plan, seen, [said(*kind), said(*colour)], new), plan)

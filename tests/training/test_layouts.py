@@ -23,11 +23,12 @@ from openreels.models.layout import (
     left_to_right,
     sounding,
 )
+from openreels.training.briefs import new_brief
 from openreels.training.latents import Bucket, LatentSet
 from openreels.training.layouts import COLOUR_NAMES, KINDS, LAYOUT_CLASSES, layout_of, shown_layouts
 from openreels.training.loop import Task
 from openreels.training.plan import load_components
-from openreels.training.planner import PlannerTask, case, in_order_of, new_planner, planned_rows
+from openreels.training.planner import INSTRUCTED, PlannerTask, case, in_order_of, new_planner, planned_rows
 from openreels.training.reader import MOUTH_WEIGHT, Drawn, ReaderTask, new_reader, views_of
 from openreels.types import VideoShape
 from openreels.world import Camera, CameraMove, Film, Shot, contacts, sample_film, sample_scene, truth
@@ -319,6 +320,24 @@ def test_cases_of_rows_come_with_what_is_shown_as_it_would_be_read(task):
     assert torch.equal(picture[seen, 0, 0, CLASSES:], own[seen])
     task.loss(drawn)[0].backward()
     assert task.planner.embed_shown.grad[:2].any(1).all() and not task.planner.embed_shown.grad[2:].any()
+
+
+def test_in_some_steps_an_instruction_is_heard_by_its_brief_alone(task):
+    task.encoder.brief = new_brief(task.encoder.width)
+    for row, group in (("replace-subject", "editing"), ("motion-reference", "references")):
+        assert ROWS[row].group == group
+        task.rows, task.row_weights = [Bucket(33, row=row)], torch.ones(1)
+        drawn = [task.draw(0, torch.Generator().manual_seed(seed)) for seed in range(12)]
+        assert any(each.is_deaf for each in drawn) == (group in INSTRUCTED)
+    losses = {}
+    for words in ("", " or not"):
+        for is_deaf in (False, True):
+            prompts = [prompt + words for prompt in drawn[0].prompts]
+            torch.manual_seed(0)
+            losses[words, is_deaf] = task.loss(drawn[0]._replace(prompts=prompts, is_deaf=is_deaf))[0]
+    assert losses["", False] != losses[" or not", False]
+    losses["", True].backward()
+    assert task.planner.embed_brief.weight.grad.any() and not task.planner.embed_text[1].weight.grad.any()
 
 
 @pytest.mark.parametrize("row", ["recolour", "inpaint-moving", "video-to-sound", "extension", "first-frame"])

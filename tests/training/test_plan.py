@@ -81,6 +81,7 @@ def test_the_parts_of_a_run_share_its_minutes():
     shares = [
         plan.codec_minutes_share,
         plan.text_minutes_share,
+        plan.brief_minutes_share,
         plan.reader_minutes_share,
         plan.planner_minutes_share,
         plan.decoder_minutes_share,
@@ -152,6 +153,21 @@ def test_the_decoder_learns_last_and_nothing_else_of_the_codec_changes(parts, li
             assert torch.equal(old, new), name
     assert not torch.equal(before.video.vae.decoder["leave"].bias, after.video.vae.decoder["leave"].bias)
     assert before.fingerprint("video") == after.fingerprint("video")  # latents need not be built anew
+
+
+def test_the_brief_comes_when_the_text_encoder_is_ready_and_reads_that_one(life, tmp_path):
+    parts = pocket_plan().parts
+    assert parts.index("tasks") + 1 == parts.index("brief") == parts.index("everything") - 1
+    _, encoder = load_components(life)
+    assert encoder.brief.config.reads == encoder.fingerprint and load_checkpoint(life / "brief.pt")["step"] == 2
+    assert averaged(life, "everything")["video.sketch.enter_brief.weight"].any()
+    assert not averaged(life, "joint")["video.sketch.enter_brief.weight"].any()
+    loaded = SkyReelsV4Pipeline.from_pretrained(export(tiny_plan(), life, tmp_path) and tmp_path)
+    prompt = ["A red ball in the city"]
+    assert_close(loaded.encoder.encode(prompt).brief_BK, encoder.encode(prompt).brief_BK, atol=0.02, rtol=0.0)
+    with pytest.raises(ValueError, match="the brief has learnt to read another text_encoder"):
+        loaded.brief.register_to_config(reads="other")
+        SkyReelsV4Pipeline(**loaded.components)
 
 
 def test_the_planner_comes_after_all_stages_and_reads_the_text_encoder_of_the_last_stage(life, tmp_path):

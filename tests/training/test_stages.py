@@ -311,6 +311,23 @@ def test_where_the_sketch_learns_alone_it_learns_from_some_tokens_of_a_clip(make
     assert make_task("joint").draw(0, gen()).looked_at_BP is None
 
 
+def test_in_some_steps_a_sketch_of_a_picture_goes_by_the_brief_alone(make_task):
+    task = make_task("sketch", batch=4)
+    words = task.model.video.sketch.enter_text.to_v.weight, task.model.audio.sketch.enter_text.to_v.weight
+    told = task.model.video.sketch.enter_brief.weight
+    drawn = task.draw(0, step_generator(0, task.name, 0))
+    for is_deaf in (False, True):
+        task.model.zero_grad()
+        task.loss(drawn._replace(is_deaf=is_deaf))[0].backward()
+        assert words[0].grad.any() != is_deaf and words[1].grad.any() and told.grad.any()
+    task.encoder.brief = None  # then there is nothing else to go by
+    task.model.zero_grad()
+    task.loss(drawn._replace(is_deaf=True))[0].backward()
+    assert words[0].grad.any() and told.grad is None
+    shares = [task.draw(number, gen()).is_deaf for number in range(60)]
+    assert 5 < sum(shares) < 35
+
+
 # --- naming ----------------------------------------------------------------------------------------------------------
 
 

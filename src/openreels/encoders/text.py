@@ -19,6 +19,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
+from openreels.encoders.brief import Brief
 from openreels.encoders.prompt import PromptParts
 from openreels.types import Context
 
@@ -35,11 +36,18 @@ class PromptWarning(UserWarning):
 class TextEncoder:
     """Prompts -> `Context`.
 
-    tokenizer: a fast tokenizer with padding. model: a transformers encoder returning `last_hidden_state`.
+    tokenizer: a fast tokenizer with padding. model: a transformers encoder returning `last_hidden_state`. brief: says
+    besides what a prompt asks for.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, model: nn.Module, max_tokens: int = MAX_TOKENS):
-        self.tokenizer, self.model, self.max_tokens = tokenizer, model, max_tokens
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        model: nn.Module,
+        max_tokens: int = MAX_TOKENS,
+        brief: Brief | None = None,
+    ):
+        self.tokenizer, self.model, self.max_tokens, self.brief = tokenizer, model, max_tokens, brief
 
     @property
     def width(self) -> int:
@@ -68,7 +76,8 @@ class TextEncoder:
         hidden_BLD = self.model(input_ids=tokens_BL, attention_mask=mask_BL).last_hidden_state
         named = [self._named(tokens) for tokens in tokens_BL.tolist()]
         named_BL = torch.tensor(named, device=device) if any(map(any, named)) else None
-        return Context(hidden_BLD.float(), mask_BL.bool(), named_BL=named_BL)
+        brief_BK = None if self.brief is None else self.brief.told(hidden_BLD, mask_BL.bool())
+        return Context(hidden_BLD.float(), mask_BL.bool(), named_BL=named_BL, brief_BK=brief_BK)
 
     def _named(self, tokens: Sequence[int]) -> list[int]:
         """Which reference every token names, see `Context`."""
@@ -114,11 +123,15 @@ class TextEncoder:
     def save_pretrained(self, folder: Path) -> None:
         self.tokenizer.save_pretrained(folder / "tokenizer")
         self.model.save_pretrained(folder / "text_encoder")
+        if self.brief is not None:
+            self.brief.save_pretrained(folder / "brief")
 
     @classmethod
     def from_pretrained(cls, folder: Path, dtype: torch.dtype = torch.float32) -> TextEncoder:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
-        return cls(tokenizer, T5EncoderModel.from_pretrained(folder / "text_encoder", dtype=dtype).eval())
+        model = T5EncoderModel.from_pretrained(folder / "text_encoder", dtype=dtype).eval()
+        brief = Brief.from_pretrained(folder / "brief", torch_dtype=dtype) if (folder / "brief").is_dir() else None
+        return cls(tokenizer, model, brief=brief)
 
 
 def train_tokenizer(captions: Iterable[str], vocabulary: int = 2048) -> PreTrainedTokenizerFast:

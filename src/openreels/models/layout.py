@@ -42,12 +42,15 @@ __all__ = [
     "Waves",
     "X",
     "Y",
+    "amended",
     "as_long",
     "as_seen",
+    "cuts",
     "heard_layout",
     "heard_numbers",
     "layout_numbers",
     "left_to_right",
+    "moments",
     "nearest_numbers",
     "places",
     "quantities",
@@ -69,8 +72,13 @@ X, Y, TURN, MOUTH, TOUCH = (
 WAYS = 2 * MOMENTS  # the numbers that are places, and to a token ways there
 THERE, RADIUS, CLASSES = 24, 25, 26
 FAR = 4.0  # tokens; whatever is further away is so far
+SURE = 0.6  # likelihood from which on an instruction means a subject
 SAME_WAY = 0.12  # short sides: planned nearer than this to something seen, on average over the clip, is meant to be it
 PLACE = 5  # numbers that say which token of which canvas it is
+MOMENT = 4  # and when it is
+# Short sides, and a ratio of sizes, between one moment and the next from which on a subject did not move there: it was
+# cut. What is fast moves half as far, and a camera that comes nearer does so by a twelfth.
+LEAP, LEAP_SIZE = 0.2, 1.2
 NEARBY = range(-8, 3)  # frames that an audio token hears of, from its own: what rings was struck before
 # Parts of a tower that only a model with layouts has.
 LAYOUT_PARTS = (".embed_layout.", ".sketch.", ".embed_sketch.", ".trust_sketch.")
@@ -155,6 +163,36 @@ def as_seen(planned_BSFK: Tensor, seen_BSFK: Tensor) -> Tensor:
     return torch.where(same_BSFK, theirs_BSFK.to(planned_BSFK.dtype), planned_BSFK)
 
 
+def amended(planned_BSFK: Tensor, seen_BSFK: Tensor, gone: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
+    """Plans (B, S, F, K) of clips that are edited, seen as (B, S, F, K), where an instruction says who is somebody else
+    afterwards, or no more there: whoever it means changes, and everybody else stays who and where he is.
+
+    gone, new: of every sort of classes, how likely each is of who goes and of who comes, (B, 1 + classes); "nobody"
+    first. Where that is not said, or fits none of those seen, or several, a plan is left as it is. A planner that reads
+    the prompt and sees them all took the wrong one of two in every second case (docs/log.md).
+    """
+    sizes = [each.shape[1] - 1 for each in gone]
+    there_BSF = seen_BSFK[..., THERE] > 0.5
+    looks_BSK = (seen_BSFK[..., CLASSES:] * there_BSF[..., None]).sum(2)
+    alike_BS = torch.ones_like(looks_BSK[..., 0])
+    change_BSFK = torch.where(there_BSF[..., None], seen_BSFK, torch.zeros_like(seen_BSFK))
+    change_BSFK[..., TOUCH] = planned_BSFK[..., TOUCH] * (planned_BSFK[..., THERE, None] > 0.5)  # it is not seen
+    other_BSFK = change_BSFK.clone()
+    parts = zip(gone, new, looks_BSK.split(sizes, -1), other_BSFK[..., CLASSES:].split(sizes, -1), strict=True)
+    for gone_BK, new_BK, looks_BSk, other_BSFk in parts:
+        is_it_BSk = nn.functional.one_hot(looks_BSk.argmax(-1), looks_BSk.shape[-1])
+        alike_BS = alike_BS * (is_it_BSk * gone_BK[:, None, 1:]).sum(-1)
+        becomes_Bk = nn.functional.one_hot(new_BK[:, 1:].argmax(1), new_BK.shape[1] - 1)
+        other_BSFk.copy_(becomes_Bk[:, None, None] * there_BSF[..., None])
+    alike_BS = alike_BS * there_BSF.any(-1)
+    first_B2 = alike_BS.topk(2, dim=1).values if alike_BS.shape[1] > 1 else nn.functional.pad(alike_BS, (0, 1))
+    is_sure_B = (first_B2[:, 0] > SURE) & (first_B2[:, 1] < 1 - SURE)
+    is_meant_BS = nn.functional.one_hot(alike_BS.argmax(1), alike_BS.shape[1]).bool()
+    stays_B = new[0][:, 0] < 0.5  # somebody comes for who goes
+    changed_BSFK = torch.where(is_meant_BS[..., None, None], other_BSFK * stays_B[:, None, None, None], change_BSFK)
+    return torch.where(is_sure_B[:, None, None, None], changed_BSFK, planned_BSFK)
+
+
 def sounding(layout_BSFK: Tensor) -> Tensor:
     """What can be heard of a layout, (B, S, F, K): how wide mouths open and whether something touches, of a first
     subject without a place, size, kind or colour."""
@@ -173,13 +211,14 @@ def nearest_numbers(classes: Sequence[int]) -> int:
 
 def seen_numbers(classes: Sequence[int]) -> int:
     """Of each video token, see `seen_layout`."""
-    return nearest_numbers(classes) + layout_numbers(classes)
+    return nearest_numbers(classes) + layout_numbers(classes) + MOMENT
 
 
 def waved_numbers(classes: Sequence[int]) -> list[int]:
     """Which numbers of a video token are ways and places: a matter of pixels, so their sines are told too."""
     place, second = layout_numbers(classes), nearest_numbers(classes)
-    return [*range(WAYS), place, place + 1, *range(second, second + WAYS)]
+    share = second + layout_numbers(classes)
+    return [*range(WAYS), place, place + 1, *range(second, second + WAYS), share]
 
 
 def turned_numbers(classes: Sequence[int]) -> list[int]:
@@ -209,7 +248,7 @@ def shared_weights(theirs: Mapping[str, Sequence[int]], ours: Mapping[str, Seque
 def seen_layout(layout_BSFK: Tensor, shape: VideoShape) -> Tensor:
     """What every video token is told, (B, N, K' + 1): the numbers of the subject nearest to it, whose places are ways
     there from the token's middle, in tokens; zeros where nobody is. Then where the token is (`places`), and the next
-    nearest subject, for where two meet a token shows both. Last a 1: it is told."""
+    nearest subject, for where two meet a token shows both; and when it is (`moments`). Last a 1: it is told."""
     row_Y, column_X, token = _middles(shape, layout_BSFK.device)
     each_BSFYXK = layout_BSFK[:, :, :, None, None].expand(-1, -1, -1, len(row_Y), len(column_X), -1)
     right_BSFYXM = (each_BSFYXK[..., X] - column_X[:, None]) / token
@@ -224,7 +263,37 @@ def seen_layout(layout_BSFK: Tensor, shape: VideoShape) -> Tensor:
     subjects = layout_BSFK.shape[1]
     next_BFYXK = _of_one(each_BSFYXK, order_BSFYX[:, 1]) if subjects > 1 else torch.zeros_like(nearest_BFYXK)
     place_BFYXK = places(shape, layout_BSFK.device).expand(len(layout_BSFK), -1, -1, -1, -1)
-    return _marked(torch.cat([nearest_BFYXK, place_BFYXK, next_BFYXK], dim=-1).flatten(1, 3))
+    when_BFYXK = moments(layout_BSFK)[:, :, None, None].expand(-1, -1, len(row_Y), len(column_X), -1)
+    return _marked(torch.cat([nearest_BFYXK, place_BFYXK, next_BFYXK, when_BFYXK], dim=-1).flatten(1, 3))
+
+
+def moments(layout_BSFK: Tensor) -> Tensor:
+    """When every latent frame is, (B, F, `MOMENT`): share of the clip (-1..1), latent frames from its start in
+    eighths; cuts before it, and to come. What a camera or an effect has done by then, and which shot it is, follows."""
+    batch, frames = len(layout_BSFK), layout_BSFK.shape[2]
+    frame_F = torch.arange(frames, device=layout_BSFK.device, dtype=torch.float32)
+    share_F = 2 * frame_F / max(frames - 1, 1) - 1
+    so_far_BF = cuts(layout_BSFK).cumsum(1).float()
+    to_come_BF = so_far_BF[:, -1:] - so_far_BF
+    when_F2 = torch.stack([share_F, frame_F / 8], -1)
+    return torch.cat([when_F2.expand(batch, -1, -1), so_far_BF[..., None], to_come_BF[..., None]], -1)
+
+
+def cuts(layout_BSFK: Tensor) -> Tensor:
+    """Whether a shot begins with a latent frame, (B, F), bool: somebody leaps, is of another size or somebody
+    else, or is suddenly in the middle of the picture, or no longer there."""
+    there_BSF = layout_BSFK[..., THERE] > 0.5
+    before, after = layout_BSFK[:, :, :-1], layout_BSFK[:, :, 1:]
+    both_BSE = there_BSF[..., :-1] & there_BSF[..., 1:]
+    away_BSE = torch.hypot(*(after[..., part.start] - before[..., part.stop - 1] for part in (X, Y)))
+    radii_BSE2 = torch.stack([before[..., RADIUS], after[..., RADIUS]], -1).clamp(min=1e-3)
+    size_BSE = radii_BSE2.amax(-1) / radii_BSE2.amin(-1)
+    other_BSE = (before[..., CLASSES:] - after[..., CLASSES:]).abs().amax(-1) > 0.5
+    leaps_BSE = both_BSE & ((away_BSE > LEAP) | (size_BSE > LEAP_SIZE) | other_BSE)
+    seen = torch.where(there_BSF[..., :-1, None], before, after)
+    reach_BSE = torch.maximum(seen[..., X].abs().amax(-1), seen[..., Y].abs().amax(-1)) + seen[..., RADIUS]
+    sudden_BSE = (there_BSF[..., :-1] != there_BSF[..., 1:]) & (reach_BSE < 0.5)
+    return nn.functional.pad((leaps_BSE | sudden_BSE).any(1), (1, 0))
 
 
 def subject_distance(told_BNK: Tensor) -> Tensor:

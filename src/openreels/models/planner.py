@@ -55,7 +55,7 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
 
     text_dim: of the context. classes: how many there are of every sort.
     subjects, frames: at most so many are planned, latent ones. reads: fingerprint of the text encoder whose hidden
-    states it has learnt to read; None: of any.
+    states it has learnt to read; None: of any. brief_numbers: of `Context.brief_BK`; 0: it is not told.
     """
 
     @register_to_config
@@ -68,6 +68,7 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         width: int = 160,
         num_heads: int = 5,
         num_layers: int = 4,
+        brief_numbers: int = 0,
         reads: str | None = None,
     ):
         super().__init__()
@@ -81,6 +82,7 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
         self.follow = ZeroLinear(width, width)
         self.embed_text = nn.Sequential(nn.LayerNorm(text_dim), nn.Linear(text_dim, width))
         self.embed_place = ZeroLinear(2 * TEXT_OCTAVES, width)
+        self.embed_brief = ZeroLinear(brief_numbers, width) if brief_numbers else None
         self.mentions, self.embed_said = Mentions(text_dim), ZeroLinear(SAID, width)
         self.relate = Relating(width, num_heads)
         layer = nn.TransformerDecoderLayer(
@@ -118,8 +120,10 @@ class LayoutPlanner(ModelMixin, ConfigMixin):
             raise ValueError(f"layouts are planned for up to {most} latent frames, not {frames}")
         canvas = torch.tensor([log(aspect), frames / most], device=noisy_BSFK.device, dtype=noisy_BSFK.dtype)
         told_BD = self.embed_time(time_B) + self.embed_canvas(canvas)
+        copies = len(noisy_BSFK) // len(context.hidden_BLD)
+        if self.embed_brief is not None and context.brief_BK is not None:
+            told_BD = told_BD + self.embed_brief(context.brief_BK.to(told_BD.dtype)).repeat_interleave(copies, 0)
         x = self._tokens(noisy_BSFK) + told_BD[:, None, None]
-        copies = len(x) // len(context.hidden_BLD)
         seen = [self._tokens(self.normalised(layout_PSFK.to(x.device)).to(x.dtype)) for layout_PSFK in shown]
         for tokens_PSQD in seen[len(seen) - followed :]:
             x = x + self.follow(tokens_PSQD).repeat_interleave(copies, 0)

@@ -162,7 +162,7 @@ class Sketch(nn.Module):
 
     Tokens do not see each other. numbers, waved, turned: K, those of which sines go in too, and those that are cosines
     and sines (`Waves`). channels: C. layers: gated ones of this width. sees: whether it looks in pictures and, halfway,
-    once more in these and the prompt: by then it is known what to look for.
+    once more in these and the prompt: by then it is known what to look for. briefed: numbers of `Context.brief_BK`.
     """
 
     def __init__(
@@ -175,12 +175,14 @@ class Sketch(nn.Module):
         turned: Sequence[int] = (),
         layers: int = 3,
         sees: bool = False,
+        briefed: int = 0,
     ):
         super().__init__()
         self.waves = Waves(numbers, waved, OCTAVES, turned, HARMONICS)
         self.enter = nn.Linear(self.waves.out_features, width)
         self.enter_beside = ZeroLinear(channels + BESIDE, width)
         self.enter_text = PromptReading(self.waves.out_features, text_dim, width)
+        self.enter_brief = ZeroLinear(briefed, width) if briefed else None
         self.layers = nn.ModuleList(GatedLayer(width, width + width // 4) for _ in range(layers))
         self.looks = nn.ModuleDict()
         self.mentions = Mentions(text_dim) if sees else None
@@ -193,6 +195,8 @@ class Sketch(nn.Module):
         """surroundings: of the tokens; None: nothing is seen. Any of a clip's tokens may be left out."""
         told_BNK = self.waves(layout_BNK[..., :-1]).to(self.enter.weight.dtype)
         x_BND = self.enter(told_BNK) + self.enter_text(told_BNK, context)
+        if self.enter_brief is not None and context.brief_BK is not None:
+            x_BND = x_BND + self.enter_brief(context.brief_BK.to(x_BND.dtype))[:, None]
         if surroundings is not None:
             x_BND = x_BND + self.enter_beside(surroundings.beside_BNK.to(x_BND.dtype))
         pictures = surroundings.pictures if surroundings is not None and self.looks else None

@@ -80,6 +80,7 @@ class Tower(nn.Module):
         sketch_temperature: float = 1.0,
         sketch_trust: float = 0.0,
         sketch_doubt: float | None = None,
+        brief_numbers: int = 0,
     ):
         super().__init__()
         self.given, self.gaussian_skip, self.clean_given = given, gaussian_skip, clean_given
@@ -93,7 +94,17 @@ class Tower(nn.Module):
             # The tower is told of the nearest subject, the sketch of the next one too.
             first = nearest_numbers(layout_classes) if given else numbers
             self.embed_layout = LayoutEmbedding(first, dim, [number for number in waved if number < first])
-            self.sketch = Sketch(numbers, text_dim, channels, sketch_width, waved, turned, sketch_layers, sees=given)
+            self.sketch = Sketch(
+                numbers,
+                text_dim,
+                channels,
+                sketch_width,
+                waved,
+                turned,
+                sketch_layers,
+                sees=given,
+                briefed=brief_numbers if given else 0,
+            )
             self.embed_sketch, self.trust_sketch = ZeroLinear(channels, dim), ZeroLinear(dim, channels)
         self.embed_time = TimeEmbedding(dim)
         if entrances.refiner_layers:
@@ -267,7 +278,9 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
     sketch_temperature, sketch_trust: in eval mode, by what the variance of sketches is multiplied, and what is added to
     the logits of the trust in them. Below 1 and above 0 what is drawn stays nearer to them: tokens do not agree on how
     they differ from their sketches, so outlines that go through several of them would wobble (docs/log.md).
-    sketch_doubt: the variance from which on both are left out, for such a sketch does not know; None: they never are.
+    sketch_doubt: the variance of a sketch of sound from which on both are left out: it does not know (say, what a
+    thing is made of); None: they never are. Those of pictures look in all that is given, and are trusted.
+    brief_numbers: of `Context.brief_BK`, which sketches of a video are told; 0: they are not.
     gaussian_skip: predict the residual of the best linear guess (for models trained from scratch).
     clean_given: tokens that are given entirely show their latents in V too, without noise, and keep them. Open models
     show noise there (False); a small one has more to learn that way (docs/log.md).
@@ -310,6 +323,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
         sketch_temperature: float = 1.0,
         sketch_trust: float = 0.0,
         sketch_doubt: float | None = None,
+        brief_numbers: int = 0,
     ):
         super().__init__()
         dim = num_heads * sum(rope_axis_dims)
@@ -323,7 +337,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
             "layout_classes": layout_classes,
             "sketch_temperature": sketch_temperature,
             "sketch_trust": sketch_trust,
-            "sketch_doubt": sketch_doubt,
+            "brief_numbers": brief_numbers,
         }
         self.video = Tower(
             video_channels,
@@ -342,6 +356,7 @@ class SkyReelsV4Transformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixi
             text_dim,
             given=False,
             entrances=heard,
+            sketch_doubt=sketch_doubt,
             sketch_width=sketch_width // 2,
             sketch_layers=max(1, sketch_layers // 2),
             **shared,

@@ -6,13 +6,14 @@ Legend: B batch, N query tokens, K key tokens, H heads, d head width, D width.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 
 import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from einops import rearrange
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from openreels.nn.linear import ZeroLinear
 from openreels.nn.rope import RotaryTable, apply_rotary
@@ -26,6 +27,7 @@ __all__ = [
     "key_mask_bias",
     "local_attention",
     "reference_attention",
+    "written_out",
 ]
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -58,6 +60,11 @@ def local_attention(q_BNHd: Tensor, k_BKHd: Tensor, v_BKHd: Tensor, bias: Tensor
     if bias is not None:
         bias = bias.to(q_BNHd.dtype)
     return dispatch_attention_fn(q_BNHd, k_BKHd, v_BKHd, attn_mask=bias)
+
+
+def written_out(device: torch.device) -> AbstractContextManager:
+    """Inside, layers that are not ours (`nn.MultiheadAttention`) learn on a CPU by plain matrix products, too."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 _ATTEND: ContextVar[Attend] = ContextVar("attend", default=local_attention)

@@ -114,7 +114,8 @@ def parts_in(folder: Path) -> Parts:
         found = {name: part for name, part in found.items() if name in ("video_vae", "audio_vae", "vocoder")}
     if index.get("_class_name") == SkyReelsV4Pipeline.__name__:
         settings = {name: value for name, value in index.items() if name not in NAMES and not name.startswith("_")}
-        for own in ("transformer", "reader", "planner"):  # the one is new, the other was made for the one before
+        # The one is new, the others were made for the one before.
+        for own in ("transformer", "brief", "reader", "planner"):
             settings.pop(own, None)
     else:
         settings = _sampling(folder)

@@ -15,6 +15,7 @@ from torch import nn
 
 from openreels.codecs.audio import AudioCodec, MMAudioCodec, PocketAudioCodec
 from openreels.codecs.video import VideoCodec
+from openreels.encoders.brief import Brief
 from openreels.encoders.multimodal import SYSTEM_PROMPT, MultimodalEncoder
 from openreels.encoders.text import TextEncoder
 
@@ -69,11 +70,18 @@ def adapted_audio(audio_vae: nn.Module, vocoder: nn.Module, channels: int) -> Au
 
 
 def adapted_text(
-    text_encoder: nn.Module, tokenizer, image_processor, feature_extractor, layer: int, system_prompt: str | None
+    text_encoder: nn.Module,
+    tokenizer,
+    image_processor,
+    feature_extractor,
+    layer: int,
+    system_prompt: str | None,
+    brief: Brief | None = None,
 ) -> TextEncoder | MultimodalEncoder:
-    """The last four matter to multimodal encoders alone. Raises ValueError."""
+    """Processor, extractor, layer and system prompt matter to multimodal encoders alone, the brief to the pocket's.
+    Raises ValueError."""
     if adapter(TEXT_ENCODERS, "text_encoder", text_encoder) is TextEncoder:
-        return TextEncoder(tokenizer, text_encoder)
+        return TextEncoder(tokenizer, text_encoder, brief=brief)
     return MultimodalEncoder(
         tokenizer,
         text_encoder,
@@ -91,6 +99,7 @@ def check_fit(
     text: TextEncoder | MultimodalEncoder,
     reader: nn.Module | None = None,
     planner: nn.Module | None = None,
+    brief: Brief | None = None,
 ) -> None:
     """Raises ValueError where the transformer was made for other widths than its components have."""
     config = transformer.config
@@ -111,13 +120,20 @@ def check_fit(
         given = (video.latent_channels, audio.latent_channels)
         if made != given:
             raise ValueError(f"video_vae and audio_vae give {given} channels, and the reader was made for {made}")
-    if planner is None:
-        return
-    plans = planner.config
-    if plans.text_dim != text.width:
-        raise ValueError(f"text_encoder gives {text.width} channels, and the planner was made for {plans.text_dim}")
-    if plans.reads is not None and plans.reads != text.fingerprint:
-        raise ValueError("the planner has learnt to read another text_encoder: train it anew for this one")
+    for name, part in (("brief", brief), ("planner", planner)):
+        if part is None:
+            continue
+        if part.config.text_dim != text.width:
+            raise ValueError(
+                f"text_encoder gives {text.width} channels, and the {name} was made for {part.config.text_dim}"
+            )
+        if part.config.reads is not None and part.config.reads != text.fingerprint:
+            raise ValueError(f"the {name} has learnt to read another text_encoder: train it anew for this one")
+    for name, part in (("transformer", transformer), ("planner", planner)):
+        if brief is not None and part is not None and part.config.brief_numbers not in (0, brief.numbers):
+            raise ValueError(
+                f"the brief says {brief.numbers} numbers, and the {name} was made for {part.config.brief_numbers}"
+            )
 
 
 def loading_dtypes(folder: Path, fast: torch.dtype) -> dict[str, torch.dtype]:

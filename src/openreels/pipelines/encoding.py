@@ -45,7 +45,7 @@ def load_encoding_parts(folder: Path, device: str = "cpu", tiling: bool | None =
     with torch.device("meta"):  # its sizes are needed to see that the parts fit, its weights are not
         transformer = SkyReelsV4Transformer.from_config(config)
     dtypes = loading_dtypes(folder, fastest_dtype(device))
-    parts = {"transformer": transformer, "reader": None, "planner": None}
+    parts = {"transformer": transformer, "brief": None, "reader": None, "planner": None}
     pipeline = SkyReelsV4Pipeline.from_pretrained(folder, **parts, dtype=dtypes, local_files_only=True)
     for part in (pipeline.video_vae, pipeline.audio_vae, pipeline.text_encoder):
         part.to(device)

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, SequenceFeatureExtractor
 from transformers.image_processing_utils import BaseImageProcessor
 
+from openreels.encoders.brief import Brief
 from openreels.encoders.multimodal import MultimodalEncoder
 from openreels.encoders.prompt import PromptParts
 from openreels.flow.guidance import Guidance
@@ -26,7 +27,7 @@ from openreels.flow.schedule import Schedule
 from openreels.media import Clip
 from openreels.media.timing import samples_for
 from openreels.models.evidence import Evidence
-from openreels.models.layout import as_long, as_seen, heard_layout, seen_layout
+from openreels.models.layout import amended, as_long, as_seen, heard_layout, seen_layout
 from openreels.models.planner import LayoutPlanner
 from openreels.models.reader import LayoutReader
 from openreels.models.v4 import SkyReelsV4Transformer
@@ -37,6 +38,8 @@ from openreels.tasks.given import Given, composited, states
 from openreels.types import AudioShape, Context, StreamState, VideoShape
 
 __all__ = ["SkyReelsV4Output", "SkyReelsV4Pipeline"]
+
+SORTS = ("kind", "colour")  # of classes in layouts, as a brief is asked for them
 
 
 @dataclass
@@ -63,8 +66,8 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
     of these travel with the weights. Raises ValueError where parts do not fit together.
     """
 
-    model_cpu_offload_seq = "text_encoder->reader->planner->transformer->video_vae->audio_vae->vocoder"
-    _optional_components: ClassVar = ["image_processor", "feature_extractor", "reader", "planner"]
+    model_cpu_offload_seq = "text_encoder->brief->reader->planner->transformer->video_vae->audio_vae->vocoder"
+    _optional_components: ClassVar = ["image_processor", "feature_extractor", "brief", "reader", "planner"]
 
     def __init__(
         self,
@@ -76,6 +79,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         tokenizer: PreTrainedTokenizerBase,
         image_processor: BaseImageProcessor | None = None,
         feature_extractor: SequenceFeatureExtractor | None = None,
+        brief: Brief | None = None,
         reader: LayoutReader | None = None,
         planner: LayoutPlanner | None = None,
         fps: int = 16,
@@ -100,6 +104,7 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
             tokenizer=tokenizer,
             image_processor=image_processor,
             feature_extractor=feature_extractor,
+            brief=brief,
             reader=reader,
             planner=planner,
         )
@@ -119,9 +124,9 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
         self.video_codec = adapted_video(video_vae, transformer)
         self.audio_codec = adapted_audio(audio_vae, vocoder, audio_channels)
         self.encoder = adapted_text(
-            text_encoder, tokenizer, image_processor, feature_extractor, text_layer, system_prompt
+            text_encoder, tokenizer, image_processor, feature_extractor, text_layer, system_prompt, brief
         )
-        check_fit(transformer, self.video_codec, self.audio_codec, self.encoder, reader, planner)
+        check_fit(transformer, self.video_codec, self.audio_codec, self.encoder, reader, planner, brief)
         self._shared: BatchParallel | None = None
 
     @torch.no_grad()
@@ -272,10 +277,10 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
     ) -> tuple[StreamState, StreamState | None]:
         """The states, told where everything will be. prompts: those, and the negative ones. known: what is given."""
         draws = [torch.Generator().manual_seed(crc32(f"{seed}/layout".encode())) for seed in seeds]
-        shown = followed = ()
+        shown = own = followed = ()
         if self.reader is not None:
             shown = self._shown(known, video, shape)
-            followed = self._followed(known, video, audio, shape)
+            own = followed = self._followed(known, video, audio, shape)
             alike = as_long(shown, shape.latent_frames)
             shown, followed = shown[: len(shown) - alike], [*shown[len(shown) - alike :], *followed]
         layout_BSFK = self.planner.plan(
@@ -287,13 +292,34 @@ class SkyReelsV4Pipeline(DiffusionPipeline):
             followed=len(followed),
             evidence=Evidence(self.transformer, video, audio, shape, prompts[0]) or None,
         )
+        if known[0].source_THWC is not None and own:
+            layout_BSFK = self._amended(layout_BSFK, own[0], prompts[0])
+        stays_B111 = ~self._moves(prompts[0])[:, None, None, None]
         for seen_BSFK in followed:
-            layout_BSFK = as_seen(layout_BSFK, seen_BSFK)
+            layout_BSFK = torch.where(stays_B111, as_seen(layout_BSFK, seen_BSFK), layout_BSFK)
         device = video.noisy_BNC.device
         video = replace(video, layout_BNK=seen_layout(layout_BSFK, shape).to(device))
         if audio is not None:
             audio = replace(audio, layout_BNK=heard_layout(layout_BSFK, audio.tokens).to(device))
         return self.transformer.sketched(video, audio, prompts[0])
+
+    def _moves(self, prompt: Context) -> Tensor:
+        """Whether the camera shall move, (B,), bool: then nobody is where he was seen."""
+        likely_BK = self._said("move", prompt)
+        return torch.zeros(len(prompt.hidden_BLD), dtype=torch.bool) if likely_BK is None else likely_BK[:, 0] < 0.5
+
+    def _said(self, question: str, prompt: Context) -> Tensor | None:
+        """How likely each answer to a question is by what the prompt asks for, (B, answers); None: nobody says."""
+        if self.brief is None or prompt.brief_BK is None:
+            return None
+        return self.brief.said_of(question, prompt.brief_BK.cpu())
+
+    def _amended(self, planned_BSFK: Tensor, source_BSFK: Tensor, prompt: Context) -> Tensor:
+        """Plans of an edit by what the brief says of who goes and who comes, if that was asked."""
+        said = [self._said(f"{who} {what}", prompt) for who in ("gone", "new") for what in SORTS]
+        if any(each is None for each in said):
+            return planned_BSFK
+        return amended(planned_BSFK, source_BSFK.cpu(), said[: len(SORTS)], said[len(SORTS) :])
 
     def enable_parallel(self, context: int = 1) -> None:
         """From now on all processes of the default group sample together; each calls the pipeline alike.

@@ -14,6 +14,7 @@ from openreels.models.planner import LayoutPlanner
 from openreels.models.reader import LayoutReader
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.pipelines.v4 import SkyReelsV4Pipeline
+from openreels.training.briefs import BRIEF_NUMBERS
 from openreels.training.latents import Bucket
 from openreels.training.layouts import LAYOUT_CLASSES
 from openreels.training.plan import TrainingPlan, furthest, load_components
@@ -39,7 +40,7 @@ def transformer(video_channels: int = 32, audio_channels: int = 20, text_dim: in
         rope_axis_dims=(8, 12, 12),
         num_dual_layers=2,
         num_single_layers=3,
-        mlp_ratio=3.0,
+        mlp_ratio=2.875,
         rope_theta=100.0,
         modulation_rank=6,
         time_bias_slope=4.0,
@@ -50,6 +51,7 @@ def transformer(video_channels: int = 32, audio_channels: int = 20, text_dim: in
         sketch_temperature=0.05,
         sketch_trust=2.0,
         sketch_doubt=0.2,
+        brief_numbers=BRIEF_NUMBERS,
     )
 
 
@@ -91,22 +93,26 @@ ROW_WEIGHTS = {
     "references-3": 3.0,
     "references-4": 3.0,
     "background-and-clip": 3.0,
-    "effect-reference": 3.0,
+    "effect-reference": 6.0,
     "inpaint-two-references": 3.0,
     "first-frame": 2.0,
     "extension": 2.0,
-    "style": 5.0,
+    "expression-reference": 3.0,
+    "inpaint-background": 8.0,
+    "edit-background": 3.0,
+    "style": 10.0,
     "tone": 3.0,
-    "camera": 4.0,
-    "accessory": 3.0,
-    "repattern": 3.0,
+    "camera": 10.0,
+    "accessory": 5.0,
+    "repattern": 4.0,
     "weather": 2.0,
     "night": 2.0,
     "music-reference": 2.0,
-    "speakers": 3.0,
+    "speakers": 5.0,
     "storyboard": 3.0,
-    "multi-shot": 3.0,
+    "multi-shot": 5.0,
     **{f"extension-{kind}": 3.0 for kind in CUTS},
+    "extension-multi-angle": 5.0,
     "sound-to-speech": 2.0,
     "sound-to-impacts": 2.0,
     "video-to-sound": 2.0,
@@ -114,7 +120,7 @@ ROW_WEIGHTS = {
 # The same for the planner: more for prompts in which it is a matter of several words and pictures who does what, and
 # for those after which somebody is another one, or no longer there: what is seen is easily copied.
 PLANNED_ROWS = {
-    "inpaint-subject": 5.0,
+    "inpaint-subject": 4.0,
     "inpaint-attribute": 3.0,
     "inpaint-reference": 3.0,
     "inpaint-moving": 3.0,
@@ -152,6 +158,15 @@ def _cases(
         Share(Bucket(frames, row=row.name), weight * own / sum(weights), _case_batch(row, frames) * batch_scale, shards)
         for row, own in zip(rows, weights, strict=True)
     ]
+
+
+def _sound_cases(weight: float) -> list[Share]:
+    """Cases of the rows that are about a sound, and that are not given it."""
+    about = lambda row: row.group == "sound" or not row.has_picture  # noqa: E731
+    shares = [share for share in _cases(("audio",), 1.0) if about(row := ROWS[share.bucket.row]) and row.has_sound]
+    shares = [share for share in shares if sample_example(share.bucket.row, seed=0).given != "sound"]
+    total = sum(share.weight for share in shares)
+    return _scaled(shares, weight / total)
 
 
 def _teaches(row: Row, streams: tuple[str, ...], frames: int) -> bool:
@@ -214,10 +229,10 @@ def plan() -> TrainingPlan:
         learns=("sketch",),
         starts_from={},
         shares=[
-            *_scaled(_with_stills(_clips(3.0), 0.15), 0.4),
-            *_cases(("video",), 0.1, frames=1, shards=CASES_1, batch_scale=3),
+            *_scaled(_with_stills(_clips(3.0), 0.15), 0.3),
+            *_cases(("video",), 0.12, frames=1, shards=CASES_1, batch_scale=3),
             *_cases(("video",), 0.1, frames=5, shards=CASES_5, batch_scale=3),
-            *(share for share in _cases(("video", "audio"), 0.4, batch_scale=6) if "video" in share.bucket.streams),
+            *(share for share in _cases(("video", "audio"), 0.5, batch_scale=6) if "video" in share.bucket.streams),
         ],
         minutes_share=0.06,
         muon_lr=0.01,
@@ -254,7 +269,7 @@ def plan() -> TrainingPlan:
         streams=("video", "audio"),
         learns=("audio", "cross"),
         starts_from={"video": "video", "sketch": "video", "audio": "sound"},
-        shares=_clips(1.5),
+        shares=[*_scaled(_clips(1.5), 0.5), *_sound_cases(0.5)],
         minutes_share=0.06,
         muon_lr=0.01,
         adamw_lr=0.002,
@@ -312,7 +327,8 @@ def plan() -> TrainingPlan:
         name="pocket",
         transformer=transformer,
         codec_minutes_share=0.13,
-        text_minutes_share=0.02,
+        text_minutes_share=0.01,
+        brief_minutes_share=0.01,
         reader_minutes_share=0.02,
         planner_minutes_share=0.04,
         decoder_minutes_share=0.02,
@@ -351,6 +367,7 @@ def _tiny_transformer(video_channels: int, audio_channels: int, text_dim: int) -
         modulation_rank=8,
         time_bias_slope=1.0,
         layout_classes=LAYOUT_CLASSES,
+        brief_numbers=BRIEF_NUMBERS,
     )
 
 
@@ -370,6 +387,7 @@ def export(training_plan: TrainingPlan, workdir: Path, folder: Path) -> SkyReels
         vocoder=codecs.audio.vocoder,
         text_encoder=encoder.model,
         tokenizer=encoder.tokenizer,
+        brief=encoder.brief,
         **{name: kind.from_pretrained(workdir / name) for name, kind in of_layouts.items()},
         steps=STEPS,
         planned_guidance=PLANNED_GUIDANCE,

@@ -31,6 +31,8 @@ from openreels.world import COLOURS, FACES, SHAPES, Film, Shot, contacts, mouth,
 from openreels.world.examples import Example, Reference, page_columns
 
 __all__ = [
+    "COLOUR_NAMES",
+    "KINDS",
     "LAYOUT_CLASSES",
     "SUBJECTS",
     "followed_layouts",

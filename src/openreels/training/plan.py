@@ -27,6 +27,7 @@ from openreels.media.folders import new_folder, replaced_folder
 from openreels.models.layout import shared_weights
 from openreels.models.v4 import SkyReelsV4Transformer
 from openreels.training.audio_codec import train_audio_codec
+from openreels.training.briefs import train_brief
 from openreels.training.checkpoint import load_checkpoint
 from openreels.training.decoder import train_decoder
 from openreels.training.latents import Bucket, Codecs, LatentSet, build_shard, shard_path
@@ -56,13 +57,14 @@ START = "start"  # folder of a transformer trained elsewhere
 @dataclass(frozen=True)
 class TrainingPlan:
     """transformer: called with (video channels, audio channels, text width). *_share: parts of a run's minutes; None of
-    reader, planner and decoder where the transformer is not told layouts. planned: row of the task table -> how often
-    the planner learns from its cases, against the others; 1 where nothing is said."""
+    brief, reader, planner and decoder where the transformer is not told layouts. planned: row of the task table -> how
+    often the planner learns from its cases, against the others; 1 where nothing is said."""
 
     name: str
     transformer: Callable[[int, int, int], SkyReelsV4Transformer]
     codec_minutes_share: float
     text_minutes_share: float
+    brief_minutes_share: float | None
     reader_minutes_share: float | None
     planner_minutes_share: float | None
     decoder_minutes_share: float | None
@@ -72,14 +74,15 @@ class TrainingPlan:
     @property
     def parts(self) -> tuple[str, ...]:
         """Everything `train` can be asked to do, in order."""
-        stages = (stage.name for stage in self.stages)
+        before, after = ((stage.name for stage in stages) for stages in self.around_brief)
+        brief = () if self.brief_minutes_share is None else ("brief",)
         told = {
             "reader": self.reader_minutes_share,
             "planner": self.planner_minutes_share,
             "decoder": self.decoder_minutes_share,
         }
         of_layouts = (name for name, share in told.items() if share is not None)
-        return ("video_codec", "audio_codec", "text_encoder", "latents", *stages, *of_layouts)
+        return ("video_codec", "audio_codec", "text_encoder", "latents", *before, *brief, *after, *of_layouts)
 
     @property
     def pictures(self) -> dict[Bucket, float]:
@@ -90,6 +93,12 @@ class TrainingPlan:
     def plain(self) -> dict[Bucket, float]:
         """Kinds of plain clips, and how often the last stage draws them."""
         return {share.bucket: share.weight for share in self.stages[-1].shares if share.bucket.row is None}
+
+    @property
+    def around_brief(self) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
+        """The stages up to the last one that changes the text encoder, and those after it."""
+        count = 1 + max((n for n, stage in enumerate(self.stages) if "text" in stage.learns), default=-1)
+        return self.stages[:count], self.stages[count:]
 
     def latest(self, workdir: Path) -> str:
         """The furthest stage that has been trained in `workdir`; the very last where none has."""
@@ -144,6 +153,7 @@ def train(
         "audio_codec": plan.codec_minutes_share * 0.4,
         "text_encoder": plan.text_minutes_share,
         **{stage.name: stage.minutes_share for stage in plan.stages},
+        "brief": plan.brief_minutes_share or 0.0,
         "reader": plan.reader_minutes_share or 0.0,
         "planner": plan.planner_minutes_share or 0.0,
         "decoder": plan.decoder_minutes_share or 0.0,
@@ -163,12 +173,20 @@ def train(
         codecs, _ = load_components(workdir)
         load_latents(plan.stages, workdir, codecs, seed, workers)
 
-    stages = tuple(stage for stage in plan.stages if stage.name in wanted)
-    if stages:
-        train_all(started, stages, processes)
     loop = {
         name: LoopConfig(workdir, seed, steps, share, device=device, workers=workers) for name, share in budget.items()
     }
+    # The brief reads the text encoder as it will be: those stages come after it that change the text no more.
+    before, after = plan.around_brief
+    if stages := tuple(stage for stage in before if stage.name in wanted):
+        train_all(started, stages, processes)
+    if "brief" in wanted and (part or not (workdir / "brief").exists()):
+        _, encoder = load_components(workdir)
+        load_text(encoder, [stage.name for stage in before], workdir)
+        train_brief(encoder, loop["brief"])
+        plot_losses(workdir)
+    if stages := tuple(stage for stage in after if stage.name in wanted):
+        train_all(started, stages, processes)
     if "reader" in wanted:
         codecs, _ = load_components(workdir)
         latents = load_latents(plan.stages[-1:], workdir, codecs, seed, workers)
@@ -253,6 +271,8 @@ def train_stages(started: Run, stages: Sequence[Stage]) -> None:
         model = plan.transformer(codecs.video.vae.config.latent_channels, codecs.audio.latent_channels, encoder.width)
         load_parts(model, stage, workdir)
         load_text(encoder, stage.starts_from.values(), workdir)
+        if "text" in stage.learns:
+            encoder.brief = None  # it has learnt to read another one
         heads = trained_heads(workdir, encoder.width).to(device) if stage.reads else None
         config = LoopConfig(
             workdir,
@@ -375,7 +395,7 @@ def begin_from(folder: Path, workdir: Path) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     for name in ("video_vae", "audio_vae", "vocoder", "text_encoder", "tokenizer"):
         _bring(folder / name, workdir / name)
-    for name in ("reader", "planner"):
+    for name in ("brief", "reader", "planner"):
         if (folder / name).is_dir():
             _bring(folder / name, workdir / name)
     _bring(folder / "transformer", workdir / START)

@@ -23,7 +23,9 @@ from openreels.flow.path import interpolate
 from openreels.media.folders import replaced_folder
 from openreels.models.layout import RADIUS, THERE, TOUCH, WAYS, X, Y, as_long, left_to_right
 from openreels.models.planner import LayoutPlanner
+from openreels.nn.attention import written_out
 from openreels.nn.precision import autocast
+from openreels.training.briefs import BRIEF_NUMBERS
 from openreels.training.latents import Bucket, clip_seed, example_of, moment_of, plain_film, scene_of
 from openreels.training.layouts import LAYOUT_CLASSES, SUBJECTS, followed_layouts, layout_of, shown_layouts
 from openreels.training.loop import LoopConfig, Task, run
@@ -36,16 +38,18 @@ __all__ = ["PlannerTask", "new_planner", "planned_rows", "train_planner"]
 
 BATCH, COPIES = 96, 4  # cases of a step, and how often each is noised
 SHARPEST = 0.3  # 1 - t, from which on the error counts no more
-ROW_SHARE, EMPTY_SHARE = 0.7, 0.05  # of steps on cases of the task table; of prompts that say nothing
+ROW_SHARE, EMPTY_SHARE = 0.6, 0.05  # of steps on cases of the task table; of prompts that say nothing
 BEGUN_SHARE = 0.5  # of steps on cases with a sound given, that on those with their first frame too
 READ_ERROR = 0.02  # short sides: what is shown will be read by a network
+DEAF = 0.4  # share of steps on instructions in which these are heard by their brief alone
+INSTRUCTED = ("editing", "inpainting")  # groups of rows
 LEFT = ("on the left", "左边")
 SEEDS = 2**22  # cases of every kind of clip, so that none comes twice
 
 
 def new_planner(text_dim: int) -> LayoutPlanner:
     """Of the pocket's sizes, untrained. text_dim: width of the text encoder's hidden states."""
-    return LayoutPlanner(text_dim, LAYOUT_CLASSES, SUBJECTS)
+    return LayoutPlanner(text_dim, LAYOUT_CLASSES, SUBJECTS, brief_numbers=BRIEF_NUMBERS)
 
 
 def planned_rows(still: bool) -> tuple[str, ...]:
@@ -56,12 +60,14 @@ def planned_rows(still: bool) -> tuple[str, ...]:
 
 class Drawn(NamedTuple):
     """What a step works on: P prompts, the layouts of each picture and clip shown beside them and how many of these are
-    followed, and, `COPIES` for each, layouts with noise and times."""
+    followed, whether only what the brief says of the prompts is heard, so that it is gone by; and, `COPIES` for each,
+    layouts with noise and times."""
 
     aspect: float
     prompts: list[str]
     shown: list[Tensor]
     followed: int
+    is_deaf: bool
     layout_BSFK: Tensor
     noise_BSFK: Tensor
     time_B: Tensor
@@ -134,14 +140,18 @@ class PlannerTask(Task):
             error_PSFK = torch.randn(layout_PSFK[..., :WAYS].shape, generator=generator) * READ_ERROR
             layout_PSFK[..., :WAYS] += error_PSFK * layout_PSFK[..., THERE, None]
             layout_PSFK[..., TOUCH] *= layout_PSFK[..., RADIUS, None] == 0  # as `LayoutReader.read` has it
-        return Drawn(shape.width / shape.height, told, read, followed, layout_BSFK, noise_BSFK, even_B**1.5)
+        is_deaf = float(torch.rand((), generator=generator)) < DEAF
+        is_deaf = is_deaf and bucket.row is not None and ROWS[bucket.row].group in INSTRUCTED
+        return Drawn(shape.width / shape.height, told, read, followed, is_deaf, layout_BSFK, noise_BSFK, even_B**1.5)
 
     def loss(self, drawn: Drawn) -> tuple[Tensor, dict[str, float | Tensor]]:
         device = self.planner.device
         layout_BSFK, noise_BSFK, time_B = (each.to(device) for each in drawn[-3:])
         context = self.encoder.encode(drawn.prompts, device)
+        if drawn.is_deaf and context.brief_BK is not None:
+            context = context.briefly()
         data_BSFK = self.planner.normalised(layout_BSFK)
-        with autocast(device):
+        with autocast(device), written_out(device):
             noisy_BNK = interpolate(data_BSFK.flatten(1, 2), noise_BSFK.flatten(1, 2), time_B)
             shown = [layout_PSFK.to(device) for layout_PSFK in drawn.shown]
             noisy_BSFK = noisy_BNK.view_as(data_BSFK)

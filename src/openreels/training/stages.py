@@ -34,6 +34,7 @@ __all__ = ["Share", "Stage", "StageTask", "TimeSampling"]
 
 LENGTHS = 4  # classes of caption length
 BLIND = 0.15  # share of steps in which sketches do not see what is given
+DEAF = 0.15  # share of steps in which sketches hear of the prompt by its brief alone: so that they learn to go by it
 # Where the sketch learns alone, it learns from some tokens of a clip: what is near a subject is harder to draw, and
 # what clips are about.
 SKETCHED = 64  # tokens of a clip
@@ -150,7 +151,8 @@ class Draw(NamedTuple):
     tokens_BL, mask_BL: of the captions. said_B: whether a caption was left standing. tie_B: 1 = the streams see each
     other. attributes_BS: what the scenes show, where the text encoder learns too. truth: what the tokens of the streams
     hold, where that is to be said. is_blind: whether sketches go by layouts and prompts alone, as they must where they
-    say how well a layout explains what is given (`models/evidence.py`). looked_at_BP: the video tokens that a sketch
+    say how well a layout explains what is given (`models/evidence.py`). is_deaf: whether those of pictures hear of the
+    prompt what its brief says, and no words. looked_at_BP: the video tokens that a sketch
     learns from; None: all.
     """
 
@@ -163,6 +165,7 @@ class Draw(NamedTuple):
     attributes_BS: Tensor | None
     truth: dict[str, TokenTruth]
     is_blind: bool
+    is_deaf: bool
     looked_at_BP: Tensor | None
 
 
@@ -229,7 +232,7 @@ class StageTask(Task):
         share = self.stage.shares[min(int((self.cumulative < choice).sum()), len(self.stage.shares) - 1)]
         length = int(torch.randint(LENGTHS, (), generator=shared))
         referred = float(torch.rand((), generator=shared)) >= self.stage.reference_dropout
-        told, blind, begun = (float(torch.rand((), generator=shared)) for _ in range(3))
+        told, blind, begun, deaf = (float(torch.rand((), generator=shared)) for _ in range(4))
         streams = self.stage.streams_of(share)
         data = self.latents[share.bucket]
         index, texts = self._clips_and_captions(data, share.batch, length, generator)
@@ -267,7 +270,8 @@ class StageTask(Task):
         if self.is_sketching and is_told and video is not None and video.state.tokens > SKETCHED:
             looked_at_BP = worth_sketching(video.state).multinomial(SKETCHED, generator=generator)
         captions = self.encoder.tokenize(texts)
-        return Draw(*captions, said_B, video, audio, tie_B, attributes_BS, truth, blind < BLIND, looked_at_BP)
+        is_blind, is_deaf = blind < BLIND, deaf < DEAF
+        return Draw(*captions, said_B, video, audio, tie_B, attributes_BS, truth, is_blind, is_deaf, looked_at_BP)
 
     def loss(self, drawn: Draw) -> tuple[Tensor, dict[str, float | Tensor]]:
         device = self.model.device
@@ -282,8 +286,10 @@ class StageTask(Task):
             for name, stream in streams.items():
                 if stream is not None and stream.state.layout_BNK is not None:
                     looked_at_BP = drawn.looked_at_BP if name == "video" else None
+                    is_deaf = drawn.is_deaf and name == "video" and context.brief_BK is not None
+                    heard = context.briefly() if is_deaf else context
                     streams[name], error, shown[f"{name} sketch"] = self._sketched(
-                        name, stream, context, drawn.is_blind, looked_at_BP
+                        name, stream, heard, drawn.is_blind, looked_at_BP
                     )
                     loss = loss + error
             video, audio = streams.values()
