@@ -392,7 +392,7 @@ def test_more_trust_is_as_if_it_had_been_learnt_but_not_in_training(tiny):
 
 
 @torch.no_grad()
-def test_a_sketch_that_does_not_know_is_neither_trusted_more_nor_kept_nearer_to(tiny):
+def test_a_sketch_of_sound_that_does_not_know_is_neither_trusted_more_nor_kept_nearer_to(tiny):
     colder = {"sketch_temperature": 0.1, "sketch_trust": 1.5}
     plain, cold, doubting = (
         tiny.transformer(layout_classes=(2, 3), **settings)
@@ -401,15 +401,18 @@ def test_a_sketch_that_does_not_know_is_neither_trusted_more_nor_kept_nearer_to(
     tiny.shake(plain)
     for model in (cold, doubting):
         model.load_state_dict(plain.state_dict())
-    state, text = told(tiny, tiny.video(), seen_numbers((2, 3))), tiny.context()
-    mean_BNC = plain.video.sketch(state.layout_BNK, text).mean_BNC
-    variance_BN1 = torch.full_like(mean_BNC[..., :1], 0.3)
-    variance_BN1[:, ::2] = 0.5
-    state = replace(state, sketch_BNK=torch.cat([mean_BNC, variance_BN1], dim=-1))
-    usual, close, found = (model.eval()(state, None, text)[0] for model in (plain, cold, doubting))
-    assert_close(found[:, ::2], usual[:, ::2])
-    assert_close(found[:, 1::2], close[:, 1::2])
-    assert differs(usual[:, 1::2], close[:, 1::2])
+    text = tiny.context()
+    streams = told(tiny, tiny.video(), seen_numbers((2, 3))), told(tiny, tiny.audio(), heard_numbers((2, 3)))
+    for index, (name, state) in enumerate(zip(("video", "audio"), streams, strict=True)):
+        mean_BNC = getattr(plain, name).sketch(state.layout_BNK, text).mean_BNC
+        variance_BN1 = torch.full_like(mean_BNC[..., :1], 0.3)
+        variance_BN1[:, ::2] = 0.5
+        state = replace(state, sketch_BNK=torch.cat([mean_BNC, variance_BN1], dim=-1))
+        given = (state, None) if name == "video" else (None, state)
+        usual, close, found = (model.eval()(*given, text)[index] for model in (plain, cold, doubting))
+        assert differs(usual, close)
+        assert_close(found[:, ::2], (usual if name == "audio" else close)[:, ::2])  # pictures are always trusted
+        assert_close(found[:, 1::2], close[:, 1::2])
 
 
 @torch.no_grad()

@@ -227,7 +227,7 @@ def test_large_parts_load_in_the_fast_format(folder):
 
 def test_every_network_is_in_the_order_of_offload(pipeline):
     networks = [name for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)]
-    optional = ["reader", "planner"]
+    optional = ["brief", "reader", "planner"]
     assert sorted(pipeline.model_cpu_offload_seq.split("->")) == sorted([*networks, *optional])
 
 

@@ -39,7 +39,7 @@ SIZES = {
         "audio_video": 4_532_828_160,
     },
     "mid": {"video": 376_800_928, "audio": 376_783_528, "text_cross": 88_257_792, "audio_video": 176_515_584},
-    "pocket": {"video": 4_995_165, "audio": 3_135_533, "text_cross": 745_280, "audio_video": 1_492_540},
+    "pocket": {"video": 4_958_133, "audio": 3_070_853, "text_cross": 745_280, "audio_video": 1_492_540},
 }
 
 
